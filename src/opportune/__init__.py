@@ -1,0 +1,1 @@
+"""Opportune: a real-time personalization engine that you run yourself."""

@@ -1,0 +1,57 @@
+"""Definitions are files: YAML read into frozen structs, with the path of whatever is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from opportune.errors import InvalidDefinition
+
+T = TypeVar("T")
+
+_PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
+
+
+def load(path: Path, shape: type[T]) -> T:
+    """Read one definition file as ``shape``. Raises :class:`InvalidDefinition` naming file, path and remedy."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidDefinition(
+            f"cannot read the definition file ({error.strerror})", where=str(path), remedy="check the path"
+        ) from error
+    return parse(text, shape, name=path.name)
+
+
+def parse(text: str, shape: type[T], *, name: str = "definition") -> T:
+    """Read definition text as ``shape``; ``name`` is what messages call it."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidDefinition(
+            f"not valid YAML: {getattr(error, 'problem', error)}",
+            where=f"{name}{_mark(error)}",
+            remedy="fix the syntax there",
+        ) from error
+    try:
+        return msgspec.convert({} if data is None else data, shape)
+    except (msgspec.ValidationError, ValueError) as error:
+        message = str(error)
+        found = _PATH.search(message)
+        where = f"{name} {found['path']}" if found else name
+        what = _PATH.sub("", message)
+        raise InvalidDefinition(what, where=where, remedy=f"see the JSON Schema of {name}") from error
+
+
+def json_schema(shape: Any) -> dict[str, Any]:
+    """The JSON Schema that editors complete definition files with."""
+    return msgspec.json.schema(shape)
+
+
+def _mark(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f" line {mark.line + 1} column {mark.column + 1}"

@@ -1,0 +1,1 @@
+"""1 What happened: event types, dialects, tracking plan, time, de-duplication."""

@@ -1,0 +1,1 @@
+"""5 What might fit: candidate sources behind one protocol, kernels beside their readable reference."""
