@@ -1,1 +1,1 @@
-"""4 What we can show: items, their attributes and availability, content similarity, search."""
+"""4 What we can show: items with dense numbers, availability, categories, and text search over them."""
