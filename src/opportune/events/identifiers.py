@@ -29,9 +29,9 @@ NOT_A_PERSON = frozenset({"account"})
 
 BLOCKED = frozenset(
     {
-        "", "-", "--", "-1", "0", "anon", "anonymous", "anonymous_user", "empty", "false", "guest", "n/a", "na",
-        "nan", "nil", "no_user", "none", "null", "(null)", "<null>", "(not set)", "not_set", "[object object]",
-        "true", "undefined", "unknown", "visitor",
+        "", "-", "--", "-1", "0", "anon", "anonymous", "anonymous_user", "empty", "false", "guest", "n/a",
+        "na", "nan", "nil", "no_user", "none", "null", "(null)", "<null>", "(not set)", "not_set",
+        "[object object]", "true", "undefined", "unknown", "visitor",
     }
 )  # fmt: skip
 """Values, in lower case, that broken integrations send for everybody; besides these, any run of zeros."""
@@ -42,6 +42,7 @@ MAX_CHARS = 512
 _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 _EXTERNAL_RANK = _RANK["external"]
 _ZEROS = "0-:. "
+_LONGEST_BLOCKED = max(map(len, BLOCKED))
 _FOLDED = frozenset({"email", "advertising_id"})
 
 
@@ -70,9 +71,13 @@ def tidy(kind: str, value: str) -> str:
     elif kind == "phone":
         digits = "".join(c for c in value if c in "0123456789")
         value = ("+" if value.startswith("+") else "") + digits if len(digits) >= 5 else ""
-    if len(value) > MAX_CHARS or value.lower() in BLOCKED or not value.strip(_ZEROS):
+    length = len(value)
+    if length <= _LONGEST_BLOCKED:
+        if value.lower() in BLOCKED:
+            return ""
+    elif length > MAX_CHARS:
         return ""
-    return value
+    return value if value[0] not in _ZEROS or value.strip(_ZEROS) else ""
 
 
 def _is_address(value: str) -> bool:
@@ -113,13 +118,13 @@ def custom_kind(kind: str) -> str:
 
 
 def parse(identifier: str) -> Identifier:
-    """A ``type:value`` that a caller wrote, with its value tidied; empty when it names nobody or has no type."""
+    """A ``type:value`` that a caller wrote, its value tidied; empty when it names nobody or has no type."""
     kind, colon, value = identifier.partition(":")
     return make(kind, value) if colon and kind else ""
 
 
 def strongest_first(identifiers: Iterable[Identifier]) -> tuple[Identifier, ...]:
-    """Without empties and repeats, strongest first; within one type in the order given, custom types by name."""
+    """Without empties and repeats, strongest first; within a type as given, custom types by name."""
     unique = [i for i in dict.fromkeys(identifiers) if i]
     if len(unique) > 1:
         unique.sort(key=_strength)

@@ -38,7 +38,9 @@ class Rejected(InvalidRequest):
 
     code: str  # type: ignore[misc]  # each rejection carries its own code; the error tree fixes one per class
 
-    def __init__(self, code: str, reason: str, where: str = "$", *, seen: Any = ..., remedy: str = "") -> None:
+    def __init__(
+        self, code: str, reason: str, where: str = "$", *, seen: Any = ..., remedy: str = ""
+    ) -> None:
         if seen is ...:
             super().__init__(reason, where=where, remedy=remedy)
         else:

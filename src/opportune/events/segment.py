@@ -15,7 +15,7 @@ out what they do not know, and stamp ``sentAt`` on every try. Where the specific
 - ``previousId`` of an ``alias`` is an anonymous id when it equals ``anonymousId`` or looks like a UUID (what
   clients generate), else a user id.
 - Batch-level ``context`` and ``integrations`` fill what the item leaves out, key by key.
-- Non-empty ``integrations`` are kept in ``context.integrations``; ``_metadata`` (client debugging) is dropped.
+- Non-empty ``integrations`` are kept in ``context.integrations``; ``_metadata`` is dropped.
 """
 
 from __future__ import annotations
@@ -138,9 +138,13 @@ def split_batch(body: bytes) -> Batch:
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         salvaged = items_of(body)
         if salvaged is None:
-            raise InvalidRequest(_unreadable(error), where="$", remedy="send a JSON object in UTF-8") from error
+            raise InvalidRequest(
+                _unreadable(error), where="$", remedy="send a JSON object in UTF-8"
+            ) from error
         items, rest = salvaged
-        found = _BatchBody([], rest.get("sentAt"), rest.get("writeKey"), rest.get("context"), rest.get("integrations"))
+        found = _BatchBody(
+            [], rest.get("sentAt"), rest.get("writeKey"), rest.get("context"), rest.get("integrations")
+        )
         return _batch(list(items), found)
     return _batch(list(found.batch), found)
 
@@ -163,13 +167,15 @@ def split_single(body: bytes) -> Batch:
         try:
             found = _decode_single(mended)
         except (msgspec.DecodeError, RecursionError, ValueError):
-            raise InvalidRequest(_unreadable(error), where="$", remedy="send a JSON object in UTF-8") from error
+            raise InvalidRequest(
+                _unreadable(error), where="$", remedy="send a JSON object in UTF-8"
+            ) from error
         body = mended
     return Batch([body], _sent_at(found.sent_at), _key(found.write_key), None, None)
 
 
 def pixel_body(data: str) -> bytes:
-    """The event in the ``data`` parameter of the pixel endpoints: base64 (either alphabet, padding optional)."""
+    """The event in the pixel endpoints' ``data``: base64 in either alphabet, padding optional."""
     text = data.strip().replace("-", "+").replace("_", "/").replace(" ", "+")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -195,10 +201,7 @@ def normalize(
     ``kind`` is fixed by a single-event endpoint; None takes the item's ``type``. ``sent_at`` is the batch's
     sending time, used where the item has none. ``position`` is the item's index in its request. O(len(raw)).
     """
-    if type(raw) is dict:
-        data = _encoded(raw)
-    else:
-        data = bytes(raw)  # type: ignore[arg-type]  # Raw has the buffer protocol, which its stub leaves out
+    data = _encoded(raw) if isinstance(raw, dict) else bytes(raw)
     if len(data) > MAX_EVENT_BYTES:
         raise Rejected(TOO_LARGE, f"the event is larger than {MAX_EVENT_BYTES} bytes", "$", seen=len(data))
     try:
@@ -216,7 +219,9 @@ def normalize(
         context = {**batch_context, **context}
     integrations = item.integrations
     if batch_integrations:
-        integrations = {**batch_integrations, **integrations} if type(integrations) is dict else batch_integrations
+        integrations = (
+            {**batch_integrations, **integrations} if type(integrations) is dict else batch_integrations
+        )
     if integrations and type(integrations) is dict:
         context["integrations"] = integrations
 
@@ -295,7 +300,7 @@ def _sent_at(sent: Any) -> Millis | None:
         return None
     try:
         return moments.read(sent)
-    except (moments.BadTime, OverflowError):
+    except (moments.UnreadableTimeError, OverflowError):
         return None
 
 
@@ -321,7 +326,9 @@ def _second_try(data: bytes, error: Exception) -> _Item:
     if isinstance(error, msgspec.ValidationError):
         raise Rejected(WRONG_TYPE, _without_path(error), _path_in(error) or "$") from error
     if isinstance(error, RecursionError):
-        raise Rejected(TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels", remedy="flatten the event") from error
+        raise Rejected(
+            TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels", remedy="flatten the event"
+        ) from error
     mended = mend(data)
     if mended is not data:
         try:
@@ -461,9 +468,7 @@ def _promote_context(context: dict[str, Any], found: list[Identifier]) -> None:
             found.append(make("ga_client_id", analytics.get("clientId")))
     external = get("externalIds")
     if type(external) is list:
-        for entry in external:
-            if type(entry) is dict:
-                found.append(_external(entry))
+        found.extend(_external(entry) for entry in external if type(entry) is dict)
 
 
 def _external(entry: dict[str, Any]) -> Identifier:
@@ -483,7 +488,7 @@ def _time(item: _Item, sent_at: Millis | None, received: Millis) -> tuple[Millis
         return received, ""
     try:
         time = moments.read(occurred)
-    except (moments.BadTime, OverflowError) as error:
+    except (moments.UnreadableTimeError, OverflowError) as error:
         raise Rejected(BAD_TIME, str(error), f"$.{field}", remedy="send an ISO 8601 time in UTC") from error
     if item.sent_at is not None:
         own = _sent_at(item.sent_at)
