@@ -1,0 +1,106 @@
+"""Sessions from a ``sessions.parquet``, as flat arrays, and the cases that the protocol asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from opportune.recommend.source import Interactions
+
+Longs = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int32]
+
+
+class Sessions(NamedTuple):
+    """Clicks of whole sessions, one after another: session ``s`` is ``item[start[s]:start[s + 1]]``."""
+
+    item: Ints
+    start: Longs
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def slice(self, first: int, last: int) -> Sessions:
+        a, b = self.start[first], self.start[last]
+        return Sessions(self.item[a:b], self.start[first : last + 1] - a)
+
+    def sample(self, count: int, seed: int) -> Sessions:
+        """At most ``count`` sessions drawn without replacement, in their order."""
+        if count >= len(self):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
+        parts = [self.item[self.start[s] : self.start[s + 1]] for s in chosen]
+        return Sessions(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
+
+    def interactions(self) -> Interactions:
+        """The sessions as history: numbered in order, every click a view, a second apart."""
+        n = len(self.item)
+        number = np.repeat(np.arange(len(self)), np.diff(self.start))
+        return Interactions(
+            session=number.astype(np.int64),
+            item=self.item,
+            kind=np.zeros(n, np.int8),
+            time=np.arange(n, dtype=np.int64) * 1000,
+        )
+
+
+class Cases(NamedTuple):
+    """Every prefix of every session: predict ``item[at]`` from ``item[first:at]`` of the same session."""
+
+    item: Ints
+    first: Longs
+    at: Longs
+    session: Longs
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+def cases(sessions: Sessions) -> Cases:
+    length = np.diff(sessions.start)
+    session = np.repeat(np.arange(len(sessions)), length)
+    first = np.repeat(sessions.start[:-1], length)
+    at = np.arange(len(sessions.item))
+    asked = at > first
+    return Cases(sessions.item, first[asked], at[asked], session[asked])
+
+
+class Split(NamedTuple):
+    train: Sessions
+    test: Sessions
+    items: int
+
+
+def load(folder: Path) -> Split:
+    """Read ``folder/sessions.parquet`` (``split, session_id, position, item_id``); items are numbered densely
+    in order of first click. Raises :class:`FileNotFoundError` saying what is missing."""
+    import pyarrow.parquet
+
+    path = folder / "sessions.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: a folder with a sessions.parquet is needed")
+    table = pyarrow.parquet.read_table(path)
+    split = np.asarray(table["split"].cast("string").to_pylist())
+    session = table["session_id"].to_numpy().astype(np.int64)
+    position = table["position"].to_numpy().astype(np.int64)
+    item_id = table["item_id"].to_numpy()
+    is_test = split == "test"
+    order = np.lexsort((position, session, is_test))
+    session, item_id, is_test = session[order], item_id[order], is_test[order]
+    _, first_seen, inverse = np.unique(item_id, return_index=True, return_inverse=True)
+    number = np.empty(len(first_seen), np.int32)
+    number[np.argsort(first_seen, kind="stable")] = np.arange(len(first_seen), dtype=np.int32)
+    item = number[inverse]
+    return Split(
+        train=_grouped(session[~is_test], item[~is_test]),
+        test=_grouped(session[is_test], item[is_test]),
+        items=len(first_seen),
+    )
+
+
+def _grouped(session: Longs, item: Ints) -> Sessions:
+    edges = np.flatnonzero(np.diff(session)) + 1
+    return Sessions(np.ascontiguousarray(item), np.concatenate(([0], edges, [len(item)])).astype(np.int64))

@@ -1,0 +1,118 @@
+"""Choosing the knobs on the last slice of train, the test sessions unseen: coordinate search over a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from benchmarks.quality.session_data import Cases, Sessions, cases
+from benchmarks.quality.session_ranks import hit_rate, knn_ranks, reciprocal_rank
+
+from opportune.recommend.session_knn import SessionKnn
+from opportune.recommend.session_knn_config import SessionKnnConfig
+
+GRID: dict[str, tuple[float, ...]] = {
+    "recent_sessions": (500, 1000, 2000, 4000),
+    "neighbours": (100, 200, 300, 500, 800, 1200),
+    "position_decay": (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
+    "anchor_decay": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0),
+    "match_rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0),
+    "length_power": (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0),
+    "after_decay": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
+    "before_decay": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
+    "before_factor": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5),
+    "seen": (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0),
+    "seen_decay": (0.6, 0.7, 0.8, 0.9, 1.0, 1.1),
+    "seen_last": (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5),
+}
+HALF_LIVES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)
+"""Recency half-lives tried, as shares of the history."""
+Report = Callable[[str], None]
+
+
+class Tuned(NamedTuple):
+    config: SessionKnnConfig
+    hit_rate: float
+    reciprocal_rank: float
+    evaluations: int
+
+
+def sized(config: SessionKnnConfig, clicks: int, items: int) -> SessionKnnConfig:
+    """The same knobs with room for exactly this history."""
+    return msgspec.structs.replace(
+        config,
+        capacity_clicks=1 << max(clicks - 1, 1).bit_length(),
+        capacity_items=max(items, 1),
+    )
+
+
+def objective(hit: float, reciprocal: float) -> float:
+    """Hit rate, and mean reciprocal rank at about the same relative weight."""
+    return hit + 2.0 * reciprocal
+
+
+def tune(
+    train: Sessions, items: int, *, evaluations: int, share: float, sampled: int, seed: int, report: Report
+) -> Tuned:
+    """Fit on all but the last ``share`` of the sessions, search on ``sampled`` sessions of the rest.
+
+    Each round visits the knobs in random order and tries the neighbouring grid values of each, keeping what
+    helps, until ``evaluations`` are used up or a whole round changed nothing.
+    """
+    cut = int(len(train) * (1.0 - share))
+    history, asked = train.slice(0, cut), cases(train.slice(cut, len(train)).sample(sampled, seed))
+    return search(history, asked, items, evaluations=evaluations, seed=seed, report=report)
+
+
+def search(
+    history: Sessions, asked: Cases, items: int, *, evaluations: int, seed: int, report: Report
+) -> Tuned:
+    clicks = len(history.item)
+    grid = dict(GRID, recency_half_life=tuple(clicks * share for share in HALF_LIVES))
+    fitted = SessionKnn(sized(SessionKnnConfig(), clicks, items))
+    fitted.fit(history.interactions())
+    rng = np.random.default_rng(seed)
+    known: dict[SessionKnnConfig, tuple[float, float]] = {}
+
+    def measure(config: SessionKnnConfig) -> float:
+        if config not in known:
+            ranks = knn_ranks(fitted.with_config(config), asked)
+            known[config] = (hit_rate(ranks), reciprocal_rank(ranks))
+            if len(known) % 10 == 0:
+                report(f"tuning: {len(known)} of {evaluations}, best {100 * top:.3f}")
+        return objective(*known[config])
+
+    best, top = fitted.config, 0.0
+    top = measure(best)
+    improved = True
+    while improved and len(known) < evaluations:
+        improved = False
+        for knob in rng.permutation(list(grid)):
+            for direction in (1, -1):
+                while len(known) < evaluations:
+                    step = _neighbour(best, str(knob), grid[knob], direction)
+                    if step is None or measure(step) <= top + 1e-6:
+                        break
+                    best, top, improved = step, measure(step), True
+    return Tuned(best, *known[best], evaluations=len(known))
+
+
+def _neighbour(
+    config: SessionKnnConfig, knob: str, values: tuple[float, ...], direction: int
+) -> SessionKnnConfig | None:
+    """The configuration with ``knob`` one grid step up or down; None at the end of the grid."""
+    now = getattr(config, knob)
+    nearest = min(range(len(values)), key=lambda i: abs(values[i] - now))
+    there = nearest + direction
+    if not 0 <= there < len(values):
+        return None
+    value = values[there]
+    changes: dict[str, float] = {knob: int(value) if isinstance(now, int) else value}
+    if knob == "recent_sessions":
+        changes["neighbours"] = min(config.neighbours, int(value))
+    elif knob == "neighbours":
+        changes["recent_sessions"] = max(config.recent_sessions, int(value))
+    return msgspec.structs.replace(config, **changes)

@@ -1,0 +1,163 @@
+"""The knobs of session nearest neighbours, and the weight tables that both implementations read.
+
+Every weight is looked up in a table that is computed once, here: the readable reference and the kernel then
+do the same multiplications in the same order and agree bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from opportune.errors import InvalidDefinition
+
+Table = npt.NDArray[np.float64]
+
+MAX_SESSION = 50
+"""Longest query session, and most clicks of one neighbour that are read (the newest ones)."""
+EXACT_COUNTS = 1024
+BUCKETS = EXACT_COUNTS + 16 * 22
+"""Click counts below 1,024 have their own rarity weight; above, 16 buckets an octave (steps of 4.4 %)."""
+RECENCY_STEPS = 64
+"""Steps of the recency table per half-life; it ends after 16 half-lives."""
+
+
+class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a session a neighbour, and how much its clicks count.
+
+    Sampling: the ``recent_sessions`` (m) sessions that most recently touched one of the last ``last_items``
+    distinct items of the query; of those the ``neighbours`` (k) most similar speak.
+
+    Similarity of a session: the sum over the matched items of ``position_decay ** r`` (r: clicks back from
+    the newest; ``linear_positions`` uses the paper's ``(L - r) / L`` instead) times the item's rarity to the
+    power ``match_rarity``; divided by ``length ** length_power``; halved every ``recency_half_life`` clicks
+    of the shop since the match (0: never).
+
+    Contribution of each of its clicks: similarity, times ``anchor_decay ** r`` of its newest match (VMIS's
+    match weight), times ``after_decay ** d`` or ``before_factor * before_decay ** d`` at distance d after or
+    before the match, times the weight of the click's kind, times the item's rarity to the power ``rarity``.
+
+    Items of the query session are multiplied by ``seen * seen_decay ** (r - 1)``, the newest by
+    ``seen_last``; the placement decides whether they may be shown.
+
+    Rarity is ``log(1 + clicks / clicks of the item)``. ``capacity_clicks`` (a power of two) bounds memory
+    at 25 bytes a click: the newest clicks are kept. ``capacity_items`` bounds item numbers. Pages are touched
+    only when used, so both are cheap to set high.
+    """
+
+    recent_sessions: int = 1000
+    neighbours: int = 300
+    last_items: int = 9
+    linear_positions: bool = False
+    position_decay: float = 0.75
+    anchor_decay: float = 1.0
+    match_rarity: float = 0.5
+    length_power: float = 0.3
+    recency_half_life: float = 0.0
+    after_decay: float = 0.9
+    before_decay: float = 0.9
+    before_factor: float = 0.9
+    rarity: float = 1.0
+    seen: float = 1.0
+    seen_decay: float = 1.0
+    seen_last: float = 1.0
+    kind_weight: tuple[float, float, float] = (1.0, 1.5, 2.0)
+    capacity_clicks: int = 1 << 24
+    capacity_items: int = 1 << 22
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.last_items <= 16:
+            raise InvalidDefinition("last_items must be 1 to 16", seen=self.last_items, remedy="use 9")
+        if not 1 <= self.neighbours <= self.recent_sessions <= 20_000:
+            raise InvalidDefinition(
+                "neighbours must be 1 to recent_sessions, and that at most 20,000",
+                seen=f"{self.neighbours} of {self.recent_sessions}",
+                remedy="use 300 of 1,000",
+            )
+        if self.capacity_clicks < 2 or self.capacity_clicks & (self.capacity_clicks - 1):
+            raise InvalidDefinition(
+                "capacity_clicks must be a power of two", seen=self.capacity_clicks, remedy="use 16777216"
+            )
+
+    @classmethod
+    def textbook(cls) -> SessionKnnConfig:
+        """VMIS-kNN as published: linear positions, match weight, logarithmic rarity, nothing else.
+
+        The match weight ``1 - 0.1 r`` of the paper is approximated by ``0.9 ** r``.
+        """
+        return cls(
+            neighbours=200,
+            linear_positions=True,
+            anchor_decay=0.9,
+            match_rarity=0.0,
+            length_power=0.0,
+            after_decay=1.0,
+            before_decay=1.0,
+            before_factor=1.0,
+            kind_weight=(1.0, 1.0, 1.0),
+        )
+
+
+class Weights(NamedTuple):
+    """Tables indexed by position or distance (0 to 50), by step of recency, and by kind."""
+
+    position: Table
+    anchor: Table
+    after: Table
+    before: Table
+    length: Table
+    seen: Table
+    kind: Table
+    recency: Table
+
+
+def weights(config: SessionKnnConfig) -> Weights:
+    steps = np.arange(MAX_SESSION + 1, dtype=np.float64)
+    before = config.before_factor * config.before_decay**steps
+    before[0] = 1.0
+    seen = config.seen * config.seen_decay ** np.maximum(steps - 1, 0)
+    seen[0] = config.seen_last
+    ages = np.arange(16 * RECENCY_STEPS) / RECENCY_STEPS
+    return Weights(
+        position=config.position_decay**steps,
+        anchor=config.anchor_decay**steps,
+        after=config.after_decay**steps,
+        before=before,
+        length=np.maximum(steps, 1.0) ** -config.length_power,
+        seen=seen,
+        kind=np.array(config.kind_weight, dtype=np.float64),
+        recency=2.0**-ages if config.recency_half_life > 0 else np.ones(1),
+    )
+
+
+def bucket_of_count(count: int) -> int:
+    """Which rarity bucket a click count falls in; the kernel has the same function."""
+    if count < EXACT_COUNTS:
+        return count
+    mantissa, exponent = math.frexp(float(count))
+    return min(EXACT_COUNTS + (exponent - 11) * 16 + int(mantissa * 32.0) - 16, BUCKETS - 1)
+
+
+def count_of_bucket(bucket: int) -> float:
+    """The smallest count in a bucket."""
+    if bucket < EXACT_COUNTS:
+        return float(bucket)
+    octave, step = divmod(bucket - EXACT_COUNTS, 16)
+    return math.ldexp(1.0 + step / 16.0, 10 + octave)
+
+
+_COUNTS = np.array([max(count_of_bucket(b), 1.0) for b in range(BUCKETS)])
+
+
+def rarity_table(config: SessionKnnConfig, clicks: int) -> npt.NDArray[np.float64]:
+    """Shape ``(2, BUCKETS)``: weight of an item as a match and as a candidate, by the bucket of its clicks.
+
+    ``clicks`` is rounded down to its bucket too, so that the table changes seldom as clicks come in.
+    """
+    total = count_of_bucket(bucket_of_count(clicks))
+    rarity = np.log1p(total / _COUNTS)
+    return np.stack((rarity**config.match_rarity, rarity**config.rarity))

@@ -1,0 +1,327 @@
+"""The session index as flat arrays, and the kernels that append to it and ask it.
+
+One arena holds every click; a click links to the older click of the same item and of the same session, so
+appending is O(1) and the index is always live, and both lists are in order of recency as they stand. The
+arena is a ring: when it is full the newest click takes the place of the oldest. A link is ``1 + click number`` (0:
+none, so zeroed memory is an empty index), and is dead once its click was overwritten: links to old clicks are
+never repaired, only checked. ``vmis.py`` is the readable reference of :func:`query_index`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from opportune.kernels import kernel
+from opportune.recommend.session_knn_config import (
+    BUCKETS,
+    EXACT_COUNTS,
+    MAX_SESSION,
+    Weights,
+)
+from opportune.recommend.top import select_top
+
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Table = npt.NDArray[np.float64]
+
+ITEM, SESSION, OLDER_OF_ITEM, OLDER_OF_SESSION = 0, 1, 2, 3
+NEWEST, CLICKS = 0, 1
+APPENDED, SESSIONS = 0, 1
+SESSION_BITS = 0x7FFFFFFF
+
+
+class Index(NamedTuple):
+    """``arena`` (capacity, 4) one row a click; ``kinds`` (capacity,); ``items`` (capacity_items, 2) and
+    ``sessions`` (capacity, 2): newest click and number of clicks; ``counters``: clicks ever appended,
+    sessions alive. All zero at first."""
+
+    arena: Ints
+    kinds: npt.NDArray[np.int8]
+    items: Ints
+    sessions: Ints
+    counters: Longs
+
+
+class Scratch(NamedTuple):
+    """Memory that one query uses and the next one reuses; nothing in it is read before it is written, except
+    ``slot_of_item``, a sparse set (Briggs and Torczon, 1993) that is valid where ``item[slot]`` agrees."""
+
+    slot_of_session: Ints
+    session: Ints
+    anchor: Ints
+    nearest: Ints
+    matched: Ints
+    similarity: Table
+    ordered: Table
+    walk: Ints
+    slot_of_item: Ints
+    item: Ints
+    score: Table
+    share: Table
+    chosen: Ints
+
+
+@kernel
+def append_clicks(index: Index, session: Longs, item: Ints, kind: npt.NDArray[np.int8]) -> int:
+    """Append clicks in order; returns how many were ignored (items outside the table, unknown kinds)."""
+    arena, kinds, items, sessions, counters = index
+    capacity = len(arena)
+    mask = capacity - 1
+    ignored = 0
+    for i in range(len(item)):
+        if item[i] < 0 or item[i] >= len(items) or kind[i] < 0 or kind[i] > 2 or session[i] < 0:
+            ignored += 1
+            continue
+        number = counters[APPENDED]
+        at = number & mask
+        s = np.int32(session[i] & SESSION_BITS)
+        if number >= capacity:
+            items[arena[at, ITEM], CLICKS] -= 1
+            room = arena[at, SESSION] & mask
+            newest = sessions[room, NEWEST]
+            if newest > 0 and arena[(newest - 1) & mask, SESSION] == arena[at, SESSION]:
+                sessions[room, CLICKS] -= 1
+                if sessions[room, CLICKS] == 0:
+                    sessions[room, NEWEST] = 0
+                    counters[SESSIONS] -= 1
+        oldest = max(number - capacity + 1, 0)
+
+        newest = items[item[i], NEWEST]
+        if newest <= oldest:
+            newest = 0
+        elif arena[(newest - 1) & mask, SESSION] == s:
+            newest = arena[(newest - 1) & mask, OLDER_OF_ITEM]
+        before = sessions[s & mask, NEWEST]
+        if before > oldest and arena[(before - 1) & mask, SESSION] == s:
+            sessions[s & mask, CLICKS] += 1
+        else:
+            if before <= oldest:
+                counters[SESSIONS] += 1
+            before = 0
+            sessions[s & mask, CLICKS] = 1
+
+        arena[at, ITEM] = item[i]
+        arena[at, SESSION] = s
+        arena[at, OLDER_OF_ITEM] = newest
+        arena[at, OLDER_OF_SESSION] = before
+        kinds[at] = kind[i]
+        items[item[i], NEWEST] = number + 1
+        items[item[i], CLICKS] += 1
+        sessions[s & mask, NEWEST] = number + 1
+        counters[APPENDED] = number + 1
+    return ignored
+
+
+@kernel
+def bucket_of_count(count: int) -> int:
+    if count < EXACT_COUNTS:
+        return count
+    mantissa, exponent = math.frexp(float(count))
+    return min(EXACT_COUNTS + (exponent - 11) * 16 + int(mantissa * 32.0) - 16, BUCKETS - 1)
+
+
+@kernel
+def kth_largest(values: Table, n: int, k: int) -> float:
+    """The ``k``-th largest (1 is the largest) of the first ``n`` values, which are reordered. Quickselect."""
+    low, high, want = 0, n - 1, k - 1
+    while low < high:
+        pivot = values[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if want <= j:
+            high = j
+        elif want >= i:
+            low = i
+        else:
+            break
+    return float(values[want])
+
+
+@kernel
+def query_index(
+    index: Index,
+    scratch: Scratch,
+    weights: Weights,
+    rarity: Table,
+    sizes: tuple[int, int, int, int],
+    steps_per_click: float,
+    query: Ints,
+    count: int,
+    out_item: Ints,
+    out_score: npt.NDArray[np.float32],
+    out_because: Ints,
+) -> int:
+    """Write the best ``count`` items for a session of item numbers (oldest first, at most 50) and return how
+    many there are. ``sizes`` is (m, k, last_items, linear positions as 0 or 1).
+
+    O(m log q + k * length + touched log count), whatever the size of the index.
+    """
+    arena, kinds, items, sessions, counters = index
+    (slot_of_session, session, anchor, nearest, matched, similarity, ordered, walk, slot_of_item, item, score,
+     share, chosen) = scratch  # fmt: skip
+    most_sessions, most_neighbours, last_items, linear = sizes
+    appended = counters[APPENDED]
+    capacity = len(arena)
+    mask = capacity - 1
+    oldest = max(appended - capacity, 0)
+    length = len(query)
+
+    # 1 The last distinct items that are known, newest first.
+    known = np.empty(16, np.int32)
+    back_of_known = np.empty(16, np.int32)
+    head = np.empty(16, np.int32)
+    weight = np.empty(16, np.float64)
+    q = 0
+    for back in range(length):
+        i = query[length - 1 - back]
+        if i < 0 or i >= len(items) or items[i, CLICKS] == 0:
+            continue
+        repeated = False
+        for j in range(q):
+            if known[j] == i:
+                repeated = True
+        if repeated:
+            continue
+        known[q] = i
+        back_of_known[q] = back
+        head[q] = items[i, NEWEST]
+        position = (length - back) / length if linear else weights.position[back]
+        weight[q] = position * rarity[0, bucket_of_count(items[i, CLICKS])]
+        q += 1
+        if q == last_items:
+            break
+    if q == 0:
+        return 0
+
+    # 2 The most recent sessions that touched them: a merge of lists that are in order of recency.
+    hash_mask = len(slot_of_session) - 1
+    slot_of_session[:] = 0
+    n = 0
+    for _ in range(8 * most_sessions):
+        j = 0
+        link = head[0]
+        for other in range(1, q):
+            if head[other] > link:
+                link = head[other]
+                j = other
+        if link <= oldest:
+            break
+        at = (link - 1) & mask
+        s = arena[at, SESSION]
+        head[j] = arena[at, OLDER_OF_ITEM]
+        place = (s * 0x9E3779B1 >> 7) & hash_mask
+        slot = slot_of_session[place] - 1
+        while slot >= 0 and session[slot] != s:
+            place = (place + 1) & hash_mask
+            slot = slot_of_session[place] - 1
+        if slot < 0:
+            if n == most_sessions:
+                break
+            slot = n
+            n += 1
+            slot_of_session[place] = n
+            session[slot] = s
+            anchor[slot] = link
+            nearest[slot] = j
+            matched[slot] = 1 << j
+            similarity[slot] = weight[j]
+        elif not matched[slot] >> j & 1:
+            matched[slot] |= 1 << j
+            similarity[slot] += weight[j]
+            if j < nearest[slot]:
+                nearest[slot] = j
+                anchor[slot] = link
+    for slot in range(n):
+        clicks = sessions[session[slot] & mask, CLICKS]
+        step = int((appended - anchor[slot]) * steps_per_click)
+        similarity[slot] *= weights.length[min(clicks, MAX_SESSION)]
+        similarity[slot] *= weights.recency[min(step, len(weights.recency) - 1)]
+        ordered[slot] = similarity[slot]
+
+    # 3 The most similar of them; of equals the more recent.
+    threshold = -1.0
+    ties = n
+    if n > most_neighbours:
+        threshold = kth_largest(ordered, n, most_neighbours)
+        ties = most_neighbours
+        for slot in range(n):
+            if similarity[slot] > threshold:
+                ties -= 1
+
+    # 4 Their clicks, newest first, weighted by distance to the match.
+    touched = 0
+    for slot in range(n):
+        if similarity[slot] < threshold:
+            continue
+        if similarity[slot] == threshold:
+            if ties == 0:
+                continue
+            ties -= 1
+        speaker = nearest[slot]
+        strength = similarity[slot] * weights.anchor[back_of_known[speaker]]
+        clicks = 0
+        match = MAX_SESSION
+        link = sessions[session[slot] & mask, NEWEST]
+        if link <= oldest or arena[(link - 1) & mask, SESSION] != session[slot]:
+            link = anchor[slot]  # its place was taken by a session that began `capacity` sessions later
+        while link > oldest and clicks < MAX_SESSION:
+            walk[clicks] = (link - 1) & mask
+            if link == anchor[slot]:
+                match = clicks
+            clicks += 1
+            link = arena[(link - 1) & mask, OLDER_OF_SESSION]
+        for place in range(clicks):
+            at = walk[place]
+            distance = match - place
+            near = weights.after[distance] if distance >= 0 else weights.before[-distance]
+            part = strength * near * weights.kind[kinds[at]]
+            i = arena[at, ITEM]
+            t = slot_of_item[i]
+            if t >= touched or item[t] != i:
+                t = touched
+                touched += 1
+                slot_of_item[i] = t
+                item[t] = i
+                score[t] = 0.0
+                for j in range(q):
+                    share[t, j] = 0.0
+            score[t] += part
+            share[t, speaker] += part
+    for t in range(touched):
+        score[t] *= rarity[1, bucket_of_count(items[item[t], CLICKS])]
+    for back in range(length):
+        i = query[length - 1 - back]
+        if i < 0 or i >= len(items):
+            continue
+        repeated = False
+        for later in range(back):
+            if query[length - 1 - later] == i:
+                repeated = True
+        t = slot_of_item[i]
+        if not repeated and t < touched and item[t] == i:
+            score[t] *= weights.seen[back]
+
+    # 5 The best, and which item of the query spoke loudest for each.
+    found = select_top(score, item, touched, chosen[:count])
+    for rank in range(found):
+        t = chosen[rank]
+        out_item[rank] = item[t]
+        out_score[rank] = score[t]
+        loudest = 0
+        for j in range(1, q):
+            if share[t, j] > share[t, loudest]:
+                loudest = j
+        out_because[rank] = known[loudest]
+    return found
