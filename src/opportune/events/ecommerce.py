@@ -201,34 +201,45 @@ def line_of(product: dict[str, Any]) -> Line | None:
 
     A negative quantity is read as its size, an unreadable one as 1; a negative or unreadable price as none.
     """
-    get = product.get
-    item_id = _text(get("product_id") or get("item_id") or get("productId") or get("sku"))
-    if not item_id:
-        item_id = _text(get("id"))
-        if not item_id:
-            return None
-    if len(item_id) > _ITEM_ID_CHARS:
+    item_id = _item_id(product) or product.get("id")
+    return None if item_id is None else _line(item_id, product)
+
+
+def _item_id(holder: dict[str, Any]) -> Any:
+    get = holder.get
+    return get("product_id") or get("item_id") or get("sku") or get("productId")
+
+
+def _line(item_id: Any, product: dict[str, Any]) -> Line | None:
+    if type(item_id) is not str:
+        item_id = _text(item_id)
+    if not 0 < len(item_id) <= _ITEM_ID_CHARS:
         return None
-    raw_quantity = get("quantity")
-    quantity = 1.0
-    if raw_quantity is not None:
-        read = number(raw_quantity)
-        quantity = 1.0 if read is None else abs(read)
+    get = product.get
+    quantity = get("quantity")
+    if quantity is None:
+        quantity = 1.0
+    else:
+        quantity = number(quantity)
+        quantity = 1.0 if quantity is None else abs(quantity)
     price = get("price")
-    if price is not None:
+    if price is not None and (type(price) is not float or not 0.0 <= price <= _LARGEST):
         price = number(price)
         if price is not None and price < 0:
             price = None
     position = get("position")
-    if type(position) is not int or not 0 <= position < 1_000_000:
+    if position is not None and (type(position) is not int or not 0 <= position < 1_000_000):
         position = None
-    category = get("category")
-    if type(category) is not str:
-        category = _text(get("item_category")) if category is None else ""
-    brand = get("brand")
-    if type(brand) is not str:
-        brand = _text(get("item_brand")) if brand is None else ""
-    return Line(item_id, quantity, price, category, brand, position)
+    category = get("category") or get("item_category") or ""
+    brand = get("brand") or get("item_brand") or ""
+    return Line(
+        item_id,
+        quantity,
+        price,
+        category if type(category) is str else "",
+        brand if type(brand) is str else "",
+        position,
+    )
 
 
 def lines_of(name: str, properties: dict[str, Any]) -> tuple[Line, ...]:
@@ -236,44 +247,29 @@ def lines_of(name: str, properties: dict[str, Any]) -> tuple[Line, ...]:
     product named in the properties themselves.
 
     In an order a line of zero or negative quantity is a return and not a purchase, and is left out (it stays
-    in ``properties``). Products without an id are left out.
+    in ``properties``). Products without an id are left out. 0.5 us a line.
     """
-    products = properties.get("products")
-    if products is None:
-        products = properties.get("items")
+    products = properties.get("products") or properties.get("items")
     if type(products) is not list:
-        if (
-            "product_id" not in properties
-            and "item_id" not in properties
-            and "sku" not in properties
-            and "productId" not in properties
-        ):
+        item_id = _item_id(properties)
+        if item_id is None:
             return ()
-        single = _single(properties)
-        return () if single is None else (single,)
+        line = _line(item_id, properties)
+        return () if line is None else (line,)
     is_order = name in ORDERS
     lines = []
     for product in products:
-        if type(product) is dict:
-            if is_order and (number(product.get("quantity", 1)) or 1.0) <= 0:
-                continue
-            line = line_of(product)
-            if line is not None and not (is_order and line.quantity == 0):
-                lines.append(line)
+        if type(product) is not dict or (is_order and _takes_back(product)):
+            continue
+        line = line_of(product)
+        if line is not None:
+            lines.append(line)
     return tuple(lines)
 
 
-def _single(properties: dict[str, Any]) -> Line | None:
-    line = line_of(properties)
-    # An event may have an id of its own beside an unusable product id: that is not an item.
-    if line is None or not (
-        properties.get("product_id")
-        or properties.get("item_id")
-        or properties.get("sku")
-        or properties.get("productId")
-    ):
-        return None
-    return line
+def _takes_back(product: dict[str, Any]) -> bool:
+    quantity = number(product.get("quantity"))
+    return quantity is not None and quantity <= 0
 
 
 def value_of(name: str, properties: dict[str, Any], lines: tuple[Line, ...]) -> float | None:

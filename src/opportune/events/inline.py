@@ -134,7 +134,7 @@ def _time(sent: dict[str, Any], received: Millis) -> Millis:
         return received
     try:
         return moments.corrected(moments.read(occurred), None, received)[0]
-    except (moments.UnreadableTimeError, OverflowError):
+    except (moments.BadTime, OverflowError):
         return received
 
 

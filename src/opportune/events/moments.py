@@ -23,12 +23,12 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 Sent = str | int | float | None
 
 
-class UnreadableTimeError(ValueError):
+class BadTime(ValueError):
     """Not a time in any form that we read."""
 
 
 def read(sent: Sent) -> Millis | None:
-    """A client's timestamp in milliseconds; None when absent or blank. 0.4 us. Raises UnreadableTimeError.
+    """A client's timestamp in milliseconds; None when absent or blank. 0.4 us. Raises BadTime.
 
     Text is ISO 8601 (no zone means UTC; fractions beyond microseconds are cut off) or a number in digits.
     Numbers are seconds below 1e11 (year 5138) and milliseconds from there on.
@@ -57,15 +57,15 @@ def _unusual(sent: str) -> Millis | None:
         return read(text)
     if len(text) <= 20 and text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit():
         return _number(float(text))
-    raise UnreadableTimeError(f"not an ISO 8601 time or a number of seconds or milliseconds: {text[:60]!r}")
+    raise BadTime(f"not an ISO 8601 time or a number of seconds or milliseconds: {text[:60]!r}")
 
 
 def _number(value: float) -> Millis:
     if not math.isfinite(value):
-        raise UnreadableTimeError(f"not a time: {value!r}")
+        raise BadTime(f"not a time: {value!r}")
     millis = value if abs(value) >= _SECONDS_BELOW else value * 1_000
     if not -_LATEST <= millis <= _LATEST:
-        raise UnreadableTimeError(f"outside the years 1 to 9999: {value!r}")
+        raise BadTime(f"outside the years 1 to 9999: {value!r}")
     return round(millis)
 
 

@@ -44,13 +44,14 @@ from opportune.events.rejected import (
     WRONG_TYPE,
     Rejected,
 )
-from opportune.events.salvage import items_of, mend, tidied
+from opportune.events.salvage import is_writable, items_of, mend, tidied
 
 SOFT_EVENT_BYTES = 32 * 1024
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_BATCH_ITEMS = 10_000
 MAX_DEPTH = 64
+_INNER_DEPTH = MAX_DEPTH - 2
 MESSAGE_ID_CHARS = 100
 NAME_CHARS = 512
 
@@ -114,10 +115,6 @@ _encode = msgspec.json.Encoder().encode
 
 _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
-
-_DIGITS = bytes(0x30 if 0x30 <= c <= 0x39 else 0x20 for c in range(256))
-_NINETEEN_DIGITS = b"0" * 19
-"""The shortest run of digits that may not fit 64 bits with a sign."""
 
 
 def split_batch(body: bytes) -> Batch:
@@ -208,9 +205,7 @@ def normalize(
         item = _decode_item(data)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         item = _second_try(data, error)
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH or _NINETEEN_DIGITS in data.translate(_DIGITS):
-        _make_writable(item)
-
+    _make_writable(item)
     kind = _kind(item.type) if kind is None else kind
     context = item.context
     if context is None:
@@ -300,7 +295,7 @@ def _sent_at(sent: Any) -> Millis | None:
         return None
     try:
         return moments.read(sent)
-    except (moments.UnreadableTimeError, OverflowError):
+    except (moments.BadTime, OverflowError):
         return None
 
 
@@ -341,10 +336,16 @@ def _second_try(data: bytes, error: Exception) -> _Item:
 
 
 def _make_writable(item: _Item) -> None:
-    for field in ("properties", "traits", "context", "integrations"):
-        value = getattr(item, field)
-        if value:
-            setattr(item, field, tidied(value, MAX_DEPTH, f"$.{field}"))
+    """Everything kept must fit a journal entry: 64-bit numbers, nested no deeper than :data:`MAX_DEPTH`."""
+    if item.properties and not is_writable(item.properties.values(), _INNER_DEPTH):
+        item.properties = tidied(item.properties, MAX_DEPTH, "$.properties")
+    if item.context and not is_writable(item.context.values(), _INNER_DEPTH):
+        item.context = tidied(item.context, MAX_DEPTH, "$.context")
+    if item.traits and not is_writable(item.traits.values(), _INNER_DEPTH):
+        item.traits = tidied(item.traits, MAX_DEPTH, "$.traits")
+    integrations = item.integrations
+    if type(integrations) is dict and integrations and not is_writable(integrations.values(), _INNER_DEPTH):
+        item.integrations = tidied(integrations, MAX_DEPTH, "$.integrations")
 
 
 def _kind(sent: str | None) -> str:
@@ -488,7 +489,7 @@ def _time(item: _Item, sent_at: Millis | None, received: Millis) -> tuple[Millis
         return received, ""
     try:
         time = moments.read(occurred)
-    except (moments.UnreadableTimeError, OverflowError) as error:
+    except (moments.BadTime, OverflowError) as error:
         raise Rejected(BAD_TIME, str(error), f"$.{field}", remedy="send an ISO 8601 time in UTC") from error
     if item.sent_at is not None:
         own = _sent_at(item.sent_at)
