@@ -36,11 +36,13 @@ class Reason(msgspec.Struct, omit_defaults=True):
 
 
 class RankedItem(msgspec.Struct):
+    """``item`` is what the catalogue shows of the item; inside the engine it is JSON made once per item."""
+
     item_id: str
     rank: int
     score: float
     reasons: list[Reason]
-    item: dict[str, Any]
+    item: msgspec.Raw | dict[str, Any]
 
 
 class ExperimentInfo(msgspec.Struct):
@@ -61,7 +63,7 @@ class Decision(msgspec.Struct):
     consent: Literal["personal", "contextual"]
     degraded: list[str]
     took_ms: dict[str, float]
-    explanation: dict[str, Any] | None | msgspec.UnsetType = msgspec.UNSET
+    explanation: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class DecideResponse(msgspec.Struct):

@@ -1,0 +1,316 @@
+"""The pipeline: resolve -> profile -> eligibility -> candidates -> rank -> policy -> content -> record.
+
+Each stage has a budget and a fallback, so that the answer always comes: personalized, else from the session
+alone, else what is popular in this context, else the placement's own items, else an empty list that says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from opportune.clock import Millis
+from opportune.decide.candidates import (
+    PINNED,
+    Pool,
+    ask,
+    default_items,
+    empty_pool,
+    propose,
+)
+from opportune.decide.content import bare, dress
+from opportune.decide.deadline import Stages
+from opportune.decide.eligibility import eligible
+from opportune.decide.explain import explain
+from opportune.decide.placement import DEFAULT, MAX_COUNT, Placement, Placements
+from opportune.decide.policy import Known, Verdict, choose, nothing_shown, safe_choice
+from opportune.decide.rank import rank, unit
+from opportune.decide.reasons import Speaker, reason_codes
+from opportune.decide.record import record_of
+from opportune.decide.request import DecideRequest, Decision, DecisionRecord, ExperimentInfo
+from opportune.decide.situation import NO_SESSION, NOWHERE, Place, Session, place_of, session_of
+from opportune.decide.world import PersonView, SessionView, Touch, World
+from opportune.errors import InvalidRequest
+from opportune.recommend.source import Candidates, Floats, Items, Query
+
+MAX_CANDIDATES = 10_000
+MAX_EXCLUDE = 10_000
+MAX_PLACEMENTS = 20
+MAX_DEADLINE_MS = 60_000.0
+
+
+class _Person(msgspec.Struct, frozen=True):
+    """What the profile stage found; empty where it failed."""
+
+    identifiers: tuple[str, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    bought: Mapping[str, Millis] = {}
+    dismissed: Collection[str] = ()
+
+
+def check(request: DecideRequest, placements: Placements) -> list[Placement]:
+    """The placements asked for, in order. Raises :class:`InvalidRequest` or NotFound for what cannot be."""
+    names = list(dict.fromkeys(([request.placement] if request.placement else []) + request.placements))
+    if not names:
+        raise InvalidRequest(
+            "no placement named",
+            where="$.placement",
+            remedy=f"one of {', '.join(sorted(placements.by_name))}",
+        )
+    if len(names) > MAX_PLACEMENTS:
+        raise InvalidRequest(
+            f"at most {MAX_PLACEMENTS} placements in one request", seen=len(names), where="$.placements"
+        )
+    if request.count is not None and not 1 <= request.count <= MAX_COUNT:
+        raise InvalidRequest(
+            f"count must be 1 to {MAX_COUNT}",
+            seen=request.count,
+            where="$.count",
+            remedy="leave it out for the placement's own",
+        )
+    for field, values, most in (
+        ("candidates", request.candidates or (), MAX_CANDIDATES),
+        ("exclude", request.exclude, MAX_EXCLUDE),
+    ):
+        if len(values) > most:
+            raise InvalidRequest(f"at most {most} {field}", seen=len(values), where=f"$.{field}")
+    deadline = request.deadline_ms
+    if deadline is not None and not (math.isfinite(deadline) and deadline > 0):
+        raise InvalidRequest(
+            "deadline_ms must be more than 0", seen=deadline, where="$.deadline_ms", remedy="for example 50"
+        )
+    return [placements.get(name) for name in names]
+
+
+def decide(
+    world: World, request: DecideRequest, person: PersonView, session: SessionView, now: Millis
+) -> list[tuple[Decision, DecisionRecord]]:
+    """One answer with its record per placement asked for, in order, no item twice.
+
+    Raises :class:`InvalidRequest` for a request that cannot be answered and NotFound for an unknown
+    placement; nothing else: what fails inside is named in the answer's ``degraded``.
+    """
+    placements = check(request, world.placements)
+    deadline_ns = None
+    if request.deadline_ms is not None:
+        deadline_ns = world.timer() + int(min(request.deadline_ms, MAX_DEADLINE_MS) * 1_000_000)
+    shared = Stages(world.timer, {}, deadline_ns, partial(world.degraded, placements[0].name))
+    place = shared.run("resolve", partial(place_of, request.context, world.catalog), NOWHERE)
+    known = shared.run("profile", partial(_profile, person, session.session_id, now), _Person())
+    touched = shared.run(
+        "profile", partial(session_of, known.touches, session.inline, now, world.catalog), NO_SESSION
+    )
+    elsewhere: set[int] = set()
+    answers = []
+    for placement in placements:
+        stages = Stages(
+            world.timer, placement.budget_ms, deadline_ns, partial(world.degraded, placement.name)
+        )
+        stages.degraded.extend(shared.degraded)
+        stages.took_ms.update(shared.took_ms)
+        slot = _Slot(
+            world, placement, request, person, session.session_id, known, touched, place, now, stages
+        )
+        answers.append(slot.decide(elsewhere))
+    return answers
+
+
+def _profile(person: PersonView, session_id: str, now: Millis) -> _Person:
+    return _Person(
+        tuple(person.identifiers), tuple(person.session(now, session_id)), person.bought, person.dismissed
+    )
+
+
+class _Slot:
+    """One placement of one request on its way through the stages."""
+
+    def __init__(
+        self,
+        world: World,
+        placement: Placement,
+        request: DecideRequest,
+        person: PersonView,
+        session_id: str,
+        known: _Person,
+        session: Session,
+        place: Place,
+        now: Millis,
+        stages: Stages,
+    ) -> None:
+        self.world = world
+        self.placement = placement
+        self.request = request
+        self.person = person
+        self.session_id = session_id
+        self.known = known
+        self.session = session
+        self.place = Place(
+            place.item if "item" in placement.context else -1,
+            place.category if "category" in placement.context else -1,
+        )
+        self.now = now
+        self.stages = stages
+
+    def decide(self, elsewhere: set[int]) -> tuple[Decision, DecisionRecord]:
+        """The answer; adds the item numbers it shows to ``elsewhere``."""
+        world, placement, stages = self.world, self.placement, self.stages
+        eligibility = eligible(placement)
+        given = self._given()
+        count = self._count(given)
+        query = self._query()
+        features = self._features()
+        pool = empty_pool(placement)
+        if eligibility.shown:
+            pool = stages.run("candidates", partial(self._candidates, query, given), pool)
+        else:
+            stages.degrade("eligibility", eligibility.why)
+        score = unit(pool.score)
+        if world.ranker is None:
+            stages.took_ms["rank"] = 0.0
+        else:
+            score = stages.run_if_time("rank", partial(rank, pool, world.ranker, query, features), score)
+        policy = Known(
+            place=self.place,
+            session=self.session,
+            bought=self.known.bought,
+            dismissed=self.known.dismissed,
+            exclude=self.request.exclude,
+            elsewhere=elsewhere,
+            now=self.now,
+        )
+        if eligibility.shown:
+            verdict = self._fill(pool, score, policy, count, query, only_given=given is not None)
+        else:
+            verdict = nothing_shown(score)
+        elsewhere.update(pool.item[verdict.shown].tolist())
+        speaker = Speaker(
+            placement, reason_codes(pool.names, world.sources), self.place, self.session, world.catalog
+        )
+        items = stages.run("content", partial(dress, pool, verdict, speaker, world.catalog), None)
+        if items is None:
+            items = bare(pool, verdict, world.catalog)
+        decision = Decision(
+            decision_id=world.new_id(self.now),
+            placement=placement.name,
+            items=items,
+            content=placement.content,
+            experiment=ExperimentInfo(),
+            consent=eligibility.consent,
+            degraded=stages.degraded,
+            took_ms={},
+        )
+        record = stages.time(
+            "record",
+            partial(
+                record_of,
+                decision,
+                self.request,
+                pool,
+                verdict,
+                self.session,
+                self.session_id,
+                self.known.identifiers,
+                world.catalog,
+                {"placements": world.placements.version, **world.versions},
+                features,
+                self.now,
+            ),
+        )
+        decision.took_ms = record.took_ms = stages.finish()
+        if self.request.explain:
+            decision.explanation = explain(record)
+        return decision, record
+
+    def _query(self) -> Query:
+        return Query(
+            session=self.session.item,
+            kind=self.session.kind,
+            age_s=self.session.age_s,
+            now=self.now,
+            count=self.placement.pool,
+            item=self.place.item,
+            category=self.place.category,
+        )
+
+    def _given(self) -> Items | None:
+        """The request's candidates as item numbers; what the catalogue does not know cannot be shown."""
+        given = self.request.candidates
+        if given is None:
+            return None
+        numbers = self.world.catalog.numbers(dict.fromkeys(given))
+        unknown = len(set(given)) - len(numbers)
+        if unknown:
+            self.stages.degrade("candidates", f"{unknown} of the given are not in the catalogue")
+        return numbers
+
+    def _count(self, given: Items | None) -> int:
+        if self.request.count is not None:
+            return self.request.count
+        if given is not None and self.placement.keep_all:
+            return min(max(len(given), 1), MAX_COUNT)
+        return self.placement.count
+
+    def _features(self) -> dict[str, Any]:
+        """The features that the placement names, as the person has them now."""
+        wanted = self.placement.features
+        if not wanted:
+            return {}
+        nothing: dict[str, Any] = {}
+        found = self.stages.run_if_time("profile", partial(self.person.features, self.now), nothing)
+        return {name: found[name] for name in wanted if name in found}
+
+    def _candidates(self, query: Query, given: Items | None) -> Pool:
+        pool = propose(self.world, self.placement, query, given, self.stages)
+        pins = [rule.pin for rule in self.placement.rules if rule.pin]
+        if pins:
+            numbers = self.world.catalog.numbers(pins)
+            nothing = np.zeros(len(numbers), dtype=np.float32)
+            pool.add(PINNED, Candidates(numbers, nothing, np.full(len(numbers), -1, dtype=np.int32)), 0)
+        return pool
+
+    def _fill(
+        self, pool: Pool, score: Floats, known: Known, count: int, query: Query, *, only_given: bool
+    ) -> Verdict:
+        """Choose; while there is too little to show, go down the placement's ladder and choose again."""
+        placement, stages = self.placement, self.stages
+        verdict = self._choose(pool, score, known, count)
+        if only_given:
+            return verdict
+        asked_late = False
+        for tier, step in enumerate(placement.fallbacks, start=1):
+            if len(verdict.shown) >= count:
+                return verdict
+            if step == DEFAULT:
+                found = default_items(placement, self.world.catalog)
+            elif not stages.late() or not asked_late:
+                # One step is asked whatever the time, because an empty answer helps nobody.
+                asked_late = asked_late or stages.late()
+                found = ask(self.world, step, query, stages, until_ns=None)
+            else:
+                stages.degrade(f"candidates.{step}", "late")
+                continue
+            before = len(pool)
+            stages.run("candidates", partial(pool.add, step, found, tier), None)
+            if len(pool) > before:
+                score = np.concatenate((score, pool.score[before:]))
+                verdict = self._choose(pool, score, known, count)
+        if len(verdict.shown) < count:
+            stages.degrade("candidates", f"{len(verdict.shown)} of {count}, nothing else may be shown")
+        return verdict
+
+    def _choose(self, pool: Pool, score: Floats, known: Known, count: int) -> Verdict:
+        """The policy's verdict. It is never skipped for time; where it fails, only the placement's own items
+        are safe to show."""
+        verdict = self.stages.run(
+            "policy", partial(choose, self.placement, pool, score, known, self.world.catalog, count), None
+        )
+        return (
+            safe_choice(self.placement, pool, score, known, self.world.catalog, count)
+            if verdict is None
+            else verdict
+        )

@@ -1,0 +1,97 @@
+"""The decision record: what the journal keeps, to explain, attribute and replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opportune.catalog.items import Catalog
+from opportune.clock import Millis
+from opportune.decide.candidates import Pool
+from opportune.decide.policy import Verdict
+from opportune.decide.request import DecideRequest, Decision, DecisionRecord, Reason
+from opportune.decide.situation import Session
+
+MAX_UNSHOWN = 20
+_MAX_GIVEN = 200
+_MAX_CONTEXT_CHARS = 256
+_MAX_CONTEXT_KEYS = 20
+
+
+def record_of(
+    decision: Decision,
+    request: DecideRequest,
+    pool: Pool,
+    verdict: Verdict,
+    session: Session,
+    session_id: str,
+    identifiers: Sequence[str],
+    catalog: Catalog,
+    versions: Mapping[str, str],
+    features: Mapping[str, Any],
+    now: Millis,
+) -> DecisionRecord:
+    """The record of one decision. The unshown candidates kept are the best ``MAX_UNSHOWN``.
+
+    ``inputs`` has what :func:`~opportune.decide.replay.replay` needs: the session as item ids, kinds and ages
+    in milliseconds, the request's own candidates, exclusions and count, what policy hid about the person, and
+    (``by_source``, ``examples``, ``boosted``) what explanations name.
+    """
+    ids = catalog.ids
+    kept = verdict.shown + verdict.rest[:MAX_UNSHOWN]
+    item = pool.item[kept].tolist()
+    because = pool.because[kept].tolist()
+    inputs: dict[str, Any] = {"by_source": pool.by_source()}
+    if len(session.item):
+        inputs["session"] = [ids[number] for number in session.item.tolist()]
+        inputs["kinds"] = bytes(session.kind.tolist())
+        inputs["ages_ms"] = [round(age * 1000) for age in session.age_s.tolist()]
+    if request.candidates is not None:
+        inputs["candidates"] = request.candidates[:_MAX_GIVEN]
+    if request.exclude:
+        inputs["exclude"] = request.exclude[:_MAX_GIVEN]
+    if request.count is not None:
+        inputs["count"] = request.count
+    if verdict.examples:
+        inputs["examples"] = {why: [ids[n] for n in numbers] for why, numbers in verdict.examples.items()}
+    if verdict.boosted:
+        inputs["boosted"] = verdict.boosted
+    if verdict.hidden:
+        hidden = {why: [ids[n] for n in numbers[:_MAX_GIVEN]] for why, numbers in verdict.hidden.items()}
+        inputs["hidden"] = hidden
+    return DecisionRecord(
+        decision_id=decision.decision_id,
+        placement=decision.placement,
+        time=now,
+        identifiers=tuple(identifiers),
+        session_id=session_id,
+        context=bounded_context(request.context),
+        inputs=inputs,
+        candidates=[ids[number] for number in item],
+        scores=verdict.score[kept].astype(float).round(6).tolist(),
+        sources=pool.sources[kept].tolist(),
+        because=[ids[number] if number >= 0 else "" for number in because],
+        source_names=pool.names,
+        shown=len(verdict.shown),
+        propensities=[1.0] * len(verdict.shown),
+        reasons=[entry.reasons[0] if entry.reasons else Reason("", "") for entry in decision.items],
+        experiment=decision.experiment,
+        consent=decision.consent,
+        degraded=decision.degraded,
+        versions=dict(versions),
+        features=dict(features),
+        removed=verdict.removed,
+        took_ms=decision.took_ms,
+    )
+
+
+def bounded_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The context's plain values, cut to size: a caller must not be able to fill the journal."""
+    kept: dict[str, Any] = {}
+    for name in list(context)[:_MAX_CONTEXT_KEYS]:
+        value = context[name]
+        if isinstance(value, str):
+            kept[name[:64]] = value[:_MAX_CONTEXT_CHARS]
+        elif isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63):
+            kept[name[:64]] = value
+    return kept

@@ -1,0 +1,109 @@
+"""What a decision may look at: handed over by the engine, read and never changed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from opportune.catalog.items import Catalog
+from opportune.clock import Millis
+from opportune.decide.placement import Placements
+from opportune.events.event import Event
+from opportune.recommend.source import CandidateSource, Floats, Items, Query
+
+
+class Touch(Protocol):
+    """One thing that the person did with an item: ``kind`` is ``view``, ``cart``, ``buy`` or another word."""
+
+    @property
+    def item_id(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def time(self) -> Millis: ...
+
+
+class PersonView(Protocol):
+    """What is known of the person, as the profile stage reads it; ``bought`` has the last time by item id."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def identifiers(self) -> Sequence[str]: ...
+
+    @property
+    def bought(self) -> Mapping[str, Millis]: ...
+
+    @property
+    def dismissed(self) -> Collection[str]: ...
+
+    def session(self, now: Millis, session_id: str) -> Sequence[Touch]: ...
+
+    def features(self, now: Millis) -> dict[str, Any]: ...
+
+
+class Stranger(msgspec.Struct, frozen=True):
+    """A person nobody has met: the :class:`PersonView` of a request without known identifiers."""
+
+    id: str = ""
+    identifiers: tuple[str, ...] = ()
+    bought: dict[str, Millis] = {}
+    dismissed: tuple[str, ...] = ()
+
+    def session(self, now: Millis, session_id: str) -> Sequence[Touch]:
+        return ()
+
+    def features(self, now: Millis) -> dict[str, Any]:
+        return {}
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """The session as the request itself tells it: its id, and the inline events, already normalised."""
+
+    session_id: str = ""
+    inline: Sequence[Event] = ()
+
+
+class Ranker(Protocol):
+    """Scores candidates anew: higher is better, any scale. ``features`` are the person's."""
+
+    name: str
+
+    def score(self, items: Items, blended: Floats, query: Query, features: Mapping[str, Any]) -> Floats: ...
+
+
+def new_decision_id(now: Millis) -> str:
+    """A unique id that sorts by time: 24 hex digits, 11 of milliseconds and 13 at random."""
+    return f"{now & 0xFFFFFFFFFFF:011x}{_random.getrandbits(52):013x}"
+
+
+# From the system's entropy: two processes, or one restarted, must not give out the same ids.
+_random = random.Random(random.SystemRandom().getrandbits(128))
+
+
+def _nobody_counts(placement: str, stage: str) -> None:
+    return None
+
+
+class World(msgspec.Struct, kw_only=True):
+    """Everything a decision reads besides the request and the person.
+
+    ``timer`` is a monotonic clock in nanoseconds, ``new_id`` makes decision ids, ``degraded`` is called with
+    (placement, stage) for every stage that failed or was late. ``versions`` go into the record.
+    """
+
+    catalog: Catalog
+    sources: Mapping[str, CandidateSource]
+    placements: Placements
+    ranker: Ranker | None = None
+    versions: Mapping[str, str] = {}
+    timer: Callable[[], int] = time.perf_counter_ns
+    new_id: Callable[[Millis], str] = new_decision_id
+    degraded: Callable[[str, str], None] = _nobody_counts
