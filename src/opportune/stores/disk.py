@@ -1,9 +1,9 @@
 """The one small seam between the durable core and a disk: nothing else in ``stores/`` calls the system.
 
-Files are named relative to the data folder with forward slashes (``journal/00000000000000000001.log``). Content
-is only ever appended, whole files appear by rename, and nothing is promised before :meth:`Appender.flush` (for
-bytes) or :meth:`Disk.flush_dir` (for names) returned. ``opportune.testing.disk`` has implementations that record
-and that break.
+Files are named relative to the data folder with forward slashes (``journal/00000000000000000001.log``).
+Content is only ever appended, whole files appear by rename, and nothing is promised before
+:meth:`Appender.flush` (for bytes) or :meth:`Disk.flush_dir` (for names) returned. ``opportune.testing.disk``
+has implementations that record and that break.
 """
 
 from __future__ import annotations
@@ -99,6 +99,20 @@ def read_all(disk: Disk, name: str) -> bytes:
         return reader.read(0, reader.size())
     finally:
         reader.close()
+
+
+def write_whole(disk: Disk, name: str, data: Bytes) -> None:
+    """Replace a small file at once: whoever looks, also after a power cut, sees the old one or the new
+    one."""
+    fresh = name + ".new"
+    if disk.exists(fresh):
+        disk.remove(fresh)
+    appender = disk.open_append(fresh)
+    appender.append(data)
+    appender.flush()
+    appender.close()
+    disk.rename(fresh, name)
+    disk.flush_dir(name.rpartition("/")[0] or ".")
 
 
 class RealDisk:
@@ -241,7 +255,8 @@ class _RealAppender:
 
 
 class _RealReader:
-    """Closed when the last one who looks lets go, so that compaction never pulls a file away under a reader."""
+    """Closed when the last one who looks lets go, so that compaction never pulls a file away under a
+    reader."""
 
     __slots__ = ("_fd", "_where")
 

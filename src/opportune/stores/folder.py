@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opportune.errors import Corrupt, FolderTooNew, NotFound
-from opportune.stores.disk import Disk, read_all
+from opportune.stores.disk import Disk, read_all, write_whole
 
 FORMAT = 1
 FORMAT_FILE = "FORMAT"
@@ -12,12 +12,7 @@ FORMAT_FILE = "FORMAT"
 def prepare(disk: Disk) -> None:
     """Mark an empty folder with our format, or check the mark. Raises FolderTooNew, Corrupt."""
     if read_format(disk) is None and not disk.read_only:
-        appender = disk.open_append(FORMAT_FILE + ".new")
-        appender.append(b"opportune %d\n" % FORMAT)
-        appender.flush()
-        appender.close()
-        disk.rename(FORMAT_FILE + ".new", FORMAT_FILE)
-        disk.flush_dir(".")
+        write_whole(disk, FORMAT_FILE, b"opportune %d\n" % FORMAT)
 
 
 def read_format(disk: Disk) -> int | None:

@@ -7,10 +7,10 @@
     end mark 4 bytes  never zero, so that a zero-filled end is seen
 
 The *durable seq at writing* is what tells a torn write from damage. Frames of one flush all carry the same
-value. A frame that carries a higher one than the damaged place was written after that place had been flushed, so
-the damaged place had been acknowledged. A torn write leaves a short file or whole sectors of zeros, never a
-complete frame with a wrong bit in it (ALICE, Pillai et al., OSDI 2014, section 3: the states that a file system
-may leave after a crash).
+value. A frame that carries a higher one than the damaged place was written after that place had been flushed,
+so the damaged place had been acknowledged. A torn write leaves a short file or whole sectors of zeros, never
+a complete frame with a wrong bit in it (ALICE, Pillai et al., OSDI 2014, section 3: the states that a file
+system may leave after a crash).
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ OVERHEAD_BYTES = HEADER_BYTES + len(END)
 
 
 class Frame(NamedTuple):
-    """``offset`` and ``end`` are positions in the file, ``durable`` is the durable seq when it was written."""
+    """``offset`` and ``end`` are positions in the file, ``durable`` is the durable seq when it was
+    written."""
 
     offset: int
     end: int
     first: int
-    count: int
+    n_records: int
     durable: int
     payload: memoryview
 
     def records(self) -> list[bytes]:
-        lengths = unpack_from(f"<{self.count}I", self.payload)
-        at = 4 * self.count
+        lengths = unpack_from(f"<{self.n_records}I", self.payload)
+        at = 4 * self.n_records
         records = []
         for length in lengths:
             records.append(bytes(self.payload[at : at + length]))
@@ -55,7 +56,7 @@ class Frame(NamedTuple):
     def record(self, seq: int) -> bytes:
         index = seq - self.first
         lengths = unpack_from(f"<{index + 1}I", self.payload)
-        end = 4 * self.count + sum(lengths)
+        end = 4 * self.n_records + sum(lengths)
         return bytes(self.payload[end - lengths[index] : end])
 
 
@@ -80,7 +81,7 @@ class _Header(NamedTuple):
     version: int
     first: int
     durable: int
-    count: int
+    n_records: int
     length: int
     crc: int
 
@@ -124,9 +125,9 @@ def walk(reader: Reader, start: int, expected: int, size: int) -> Iterator[Frame
         if have < whole or zlib.crc32(body) != header.crc or mark != END:
             yield _judge(reader, at, expected, size)
             return
-        yield Frame(at, at + whole, header.first, header.count, header.durable, body)
+        yield Frame(at, at + whole, header.first, header.n_records, header.durable, body)
         at += whole
-        expected += header.count
+        expected += header.n_records
 
 
 def _judge(reader: Reader, offset: int, expected: int, size: int) -> Damage:

@@ -1,8 +1,8 @@
 """The journal: what is appended and flushed here has happened; all state is a fold of it.
 
-Segments are files named by their first seq. A flush begins a new segment when the last one is full, so only the
-last segment can ever be torn by a crash. Beside each finished segment lies its sparse index, which only saves
-work: without it the segment is walked once.
+Segments are files named by their first seq. A flush begins a new segment when the last one is full, so only
+the last segment can ever be torn by a crash. Beside each finished segment lies its sparse index, which only
+saves work: without it the segment is walked once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Journal:
     """An append-only sequence of records, numbered from 1.
 
     ``append`` belongs to one thread, ``flush`` may run in another. Cost: ``append`` is two list operations;
-    ``flush`` one write and one ``fdatasync`` for everything that waits (group commit); ``read`` one ``pread``.
+    ``flush`` one write and one ``fdatasync`` for everything that waits (group commit); ``read`` one
+    ``pread``.
     """
 
     @classmethod
@@ -118,9 +119,11 @@ class Journal:
         for frame in frames.walk(segment.reader, start, first, end):
             if isinstance(frame, frames.Damage):
                 raise self._corrupt(segment, frame)
-            if seq < frame.first + frame.count:
+            if seq < frame.first + frame.n_records:
                 return frame.record(seq)
-        raise self._corrupt(segment, frames.Damage(start, first, "flipped", "the index points past the record"))
+        raise self._corrupt(
+            segment, frames.Damage(start, first, "flipped", "the index points past the record")
+        )
 
     def scan(self, start: int = 1) -> Iterator[tuple[int, bytes]]:
         """Durable records from ``start`` on, in order, every checksum verified. Raises NotFound when records
@@ -144,10 +147,10 @@ class Journal:
             for frame in frames.walk(segment.reader, offset, first, segment.bytes):
                 if isinstance(frame, frames.Damage):
                     raise self._corrupt(segment, frame)
-                if frame.first + frame.count > start:
+                if frame.first + frame.n_records > start:
                     skip = max(0, start - frame.first)
                     yield frame.first + skip, frame.records()[skip:]
-                    start = frame.first + frame.count
+                    start = frame.first + frame.n_records
             if segment is self._segments[-1]:
                 return
             at += 1

@@ -9,7 +9,7 @@ from struct import Struct
 
 from opportune.errors import NotFound
 from opportune.stores import frames
-from opportune.stores.disk import Disk, Reader, read_all
+from opportune.stores.disk import Disk, Reader, read_all, write_whole
 from opportune.stores.frames import Damage
 
 FOLDER = "journal"
@@ -69,12 +69,12 @@ class Segment:
         for frame in frames.walk(self.reader, 0, self.first, size):
             if isinstance(frame, Damage):
                 return frame
-            self.note(frame.first, frame.count, frame.end - frame.offset)
+            self.note(frame.first, frame.n_records, frame.end - frame.offset)
         return None
 
     def load(self, end: int) -> Damage | None:
-        """Index a finished segment that the one beginning with seq ``end`` follows: from its index file, or by
-        walking it once when that is missing or does not fit."""
+        """Index a finished segment that the one beginning with seq ``end`` follows: from its index file, or
+        by walking it once when that is missing or does not fit."""
         size = self._disk.size(self.path)
         if self._load_index(end, size):
             return None
@@ -87,14 +87,10 @@ class Segment:
         return damage
 
     def save_index(self) -> None:
-        """Write the index beside the segment. It is not flushed: losing it costs a walk."""
+        """Write the index beside the segment; losing it costs a walk."""
         head = _INDEX_HEAD.pack(_INDEX_MAGIC, len(self._seqs), self.end, self.bytes)
         body = head + self._seqs.tobytes() + self._starts.tobytes()
-        name = self.path + _INDEX_SUFFIX
-        appender = self._disk.open_append(name + ".new")
-        appender.append(body + zlib.crc32(body).to_bytes(4, "little"))
-        appender.close()
-        self._disk.rename(name + ".new", name)
+        write_whole(self._disk, self.path + _INDEX_SUFFIX, body + zlib.crc32(body).to_bytes(4, "little"))
 
     def _load_index(self, end: int, size: int) -> bool:
         try:

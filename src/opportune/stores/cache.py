@@ -1,0 +1,198 @@
+"""Decoded records over the store: hot ones in memory, changed ones pinned until a checkpoint has them.
+
+The cache and its checkpoints belong to the one thread that folds; only :meth:`Checkpoint.finish` may run
+beside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from opportune.errors import StorageError
+from opportune.stores.disk import Bytes
+from opportune.stores.records import CheckpointWriter, RecordStore
+
+
+class Codec(Protocol):
+    """How one kind of record becomes bytes. Records have an int attribute ``offset``: the highest journal seq
+    folded into them, 0 for none. Equal records encode to equal bytes."""
+
+    def encode(self, record: Any) -> bytes: ...
+
+    def decode(self, data: bytes) -> Any: ...
+
+    def zero(self) -> Any: ...
+
+
+class RecordCache:
+    """``get`` and ``touch`` of a record in memory: 0.2 us; else one read of the store and a decode.
+
+    At most ``capacity`` records stay in memory besides the changed ones. The owner starts a checkpoint when
+    it is time, and at the latest when :attr:`full`: beyond ``max_dirty`` changed records memory would grow
+    without bound.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        codec_for: Callable[[str], Codec],
+        *,
+        capacity: int = 50_000,
+        max_dirty: int = 100_000,
+    ) -> None:
+        self._store = store
+        self._codec_for = codec_for
+        self._capacity = capacity
+        self._max_dirty = max_dirty
+        self._records: OrderedDict[str, Any] = OrderedDict()
+        self._dirty: dict[str, Any] = {}
+        self._writing: dict[str, Any] = {}
+        self._written: dict[str, Any] = {}
+
+    @property
+    def dirty_count(self) -> int:
+        """Records that the next checkpoint has to write."""
+        return len(self._dirty)
+
+    @property
+    def cached_count(self) -> int:
+        return len(self._records)
+
+    @property
+    def full(self) -> bool:
+        """Whether more changed records wait than memory is meant for."""
+        return len(self._dirty) + len(self._writing) >= self._max_dirty
+
+    def get(self, key: str) -> Any:
+        """The record to look at; a zero that nobody keeps when there is none. Change it only after
+        ``touch``."""
+        record = self._records.get(key)
+        if record is not None:
+            self._records.move_to_end(key)
+            return record
+        record = self._load(key)
+        return self._codec_for(key).zero() if record is None else record
+
+    def peek(self, key: str) -> Any | None:
+        """The record, or None when there is none."""
+        record = self._records.get(key)
+        return self._load(key) if record is None else record
+
+    def touch(self, key: str) -> Any:
+        """The record to change, a new zero when there is none; the next checkpoint will write it."""
+        record = self._records.get(key)
+        if record is None:
+            record = self._load(key)
+            if record is None:
+                record = self._codec_for(key).zero()
+                self._keep(key, record)
+        else:
+            self._records.move_to_end(key)
+        self._dirty[key] = record
+        return record
+
+    def _load(self, key: str) -> Any | None:
+        data = self._store.get(key.encode())
+        if data is None:
+            return None
+        record = self._codec_for(key).decode(data)
+        self._keep(key, record)
+        return record
+
+    def _keep(self, key: str, record: Any) -> None:
+        self._records[key] = record
+        if self._written:
+            # What a checkpoint has written is let go a little at a time: dropping 100,000 at once would
+            # stall.
+            for _ in range(min(4, len(self._written))):
+                self._written.popitem()
+        excess = len(self._records) - self._capacity
+        for _ in range(min(excess, 2)):
+            oldest = next(iter(self._records))
+            if oldest in self._dirty or oldest in self._writing or oldest == key:
+                self._records.move_to_end(oldest)
+            else:
+                del self._records[oldest]
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """Every record as bytes, changed ones as they are now; in no particular order. For exports and
+        checks."""
+        changed = {**self._writing, **self._dirty}
+        for key, record in changed.items():
+            if key.startswith(prefix):
+                yield key, self._codec_for(key).encode(record)
+        for raw, data in self._store.items(prefix.encode()):
+            key = raw.decode()
+            if key not in changed:
+                yield key, data
+
+    def checkpoint(
+        self, offset: int, meta: dict[str, Any], blobs: Mapping[str, Bytes | None] | None = None
+    ) -> Checkpoint:
+        """Begin a checkpoint at journal seq ``offset``: every entry before it has been folded into the
+        records. ``blobs`` are files to keep by name, None to drop one. Raises StorageError when one is under
+        way."""
+        if self._writing:
+            raise StorageError("a checkpoint is already under way", remedy="finish or abandon it first")
+        return Checkpoint(self, offset, meta, dict(blobs or {}))
+
+
+class Checkpoint:
+    """A fuzzy checkpoint: requests go on between its steps.
+
+    ``step`` until it answers True, flush the journal beyond :attr:`highest_offset`, ``finish`` (in any
+    thread), ``done`` on the folding thread. Records that are touched meanwhile may be written with entries at
+    or after ``offset`` in them; their own ``offset`` tells replay to skip those, and the next checkpoint has
+    them again.
+    """
+
+    def __init__(
+        self, cache: RecordCache, offset: int, meta: dict[str, Any], blobs: dict[str, Bytes | None]
+    ) -> None:
+        self._cache = cache
+        self._offset = offset
+        self._meta = meta
+        self._blobs = blobs
+        self._writer: CheckpointWriter = cache._store.begin()
+        cache._writing, cache._dirty = cache._dirty, {}
+        self._left = iter(cache._writing.items())
+        self.highest_offset = offset - 1
+        self.record_count = len(cache._writing)
+
+    def step(self, budget_s: float = 0.0003) -> bool:
+        """Encode changed records for about ``budget_s`` seconds; True when all are encoded. Overruns by one
+        record at most."""
+        until = time.perf_counter() + budget_s
+        codec_for = self._cache._codec_for
+        for key, record in self._left:
+            self._writer.put(key.encode(), codec_for(key).encode(record))
+            if record.offset > self.highest_offset:
+                self.highest_offset = record.offset
+            if time.perf_counter() >= until:
+                return False
+        return True
+
+    def finish(self) -> None:
+        """Write, flush, swap the manifest. The journal must be flushed beyond ``highest_offset`` before.
+        Raises DiskFull, FlushFailed: then ``abandon``, and the checkpoint before this one stands."""
+        for name, data in self._blobs.items():
+            if data is None:
+                self._writer.drop_blob(name)
+            else:
+                self._writer.put_blob(name, data)
+        self._writer.commit(self._offset, self._meta, highest_offset=self.highest_offset)
+
+    def done(self) -> None:
+        """The written records need no pin any more. O(1)."""
+        cache = self._cache
+        cache._written, cache._writing = cache._writing, {}
+
+    def abandon(self) -> None:
+        """Give up: the records are changed ones again, for the next checkpoint."""
+        cache = self._cache
+        cache._writing.update(cache._dirty)
+        cache._dirty, cache._writing = cache._writing, {}
+        self._writer.abandon()
