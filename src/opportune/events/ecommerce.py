@@ -119,7 +119,8 @@ _GIVES_BACK = frozenset({"order_refunded", "order_cancelled"})
 _TITLE: dict[str, str] = {canonical: title for title, canonical in SPECIFIED.items()}
 
 _WORD_BREAK = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z0-9])(?=[A-Z])")
-_names: dict[str, str] = {**SPECIFIED, **{name: name for name in CANONICAL}, **ALIASES}
+KNOWN: dict[str, str] = {**SPECIFIED, **{name: name for name in CANONICAL}, **ALIASES}
+"""Spelling -> name: the vocabulary, and whatever other spellings :func:`canonical_name` met first."""
 _NAMES_REMEMBERED = 4_096
 _NAME_CHARS_REMEMBERED = 100
 
@@ -131,15 +132,15 @@ def canonical_name(name: str) -> str:
     >>> [canonical_name(n) for n in ("Product Viewed", "productViewed", "ADD_TO_CART", "Song Played")]
     ['product_viewed', 'product_viewed', 'product_added', 'Song Played']
     """
-    known = _names.get(name)
+    known = KNOWN.get(name)
     if known is not None:
         return known
     if len(name) > _NAME_CHARS_REMEMBERED:
         return name
     snake = "_".join(part for part in _WORD_BREAK.split(name) if part).lower()
     found = snake if snake in CANONICAL else ALIASES.get(snake, name)
-    if len(_names) < _NAMES_REMEMBERED:
-        _names[name] = found
+    if len(KNOWN) < _NAMES_REMEMBERED:
+        KNOWN[name] = found
     return found
 
 

@@ -31,7 +31,7 @@ import msgspec
 from opportune.clock import Millis
 from opportune.errors import InvalidRequest
 from opportune.events import ecommerce, moments
-from opportune.events.event import Event, Identifier
+from opportune.events.event import Event, Identifier, Line
 from opportune.events.identifiers import as_text, custom_kind, make, strongest_first, tidy
 from opportune.events.rejected import (
     BAD_TIME,
@@ -90,7 +90,7 @@ Properties: TypeAlias = "dict[str, Any] | None"
 
 class _Item(msgspec.Struct, rename="camel", gc=False):
     type: str | None = None
-    event: str | None = None
+    event: Any = None
     user_id: str | int | float | None = None
     anonymous_id: str | int | float | None = None
     message_id: str | int | None = None
@@ -103,15 +103,16 @@ class _Item(msgspec.Struct, rename="camel", gc=False):
     integrations: Any = None
     previous_id: str | int | float | None = None
     group_id: str | int | float | None = None
-    name: str | None = None
-    category: str | None = None
-    decision_id: str | None = msgspec.field(default=None, name="decision_id")
+    name: Any = None
+    category: Any = None
+    decision_id: Any = msgspec.field(default=None, name="decision_id")
 
 
 _decode_batch = msgspec.json.Decoder(_BatchBody).decode
 _decode_single = msgspec.json.Decoder(_SingleBody).decode
 _decode_item = msgspec.json.Decoder(_Item).decode
 _encode = msgspec.json.Encoder().encode
+_known_name = ecommerce.KNOWN.get
 
 _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
@@ -206,33 +207,29 @@ def normalize(
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         item = _second_try(data, error)
     _make_writable(item)
-    kind = _kind(item.type) if kind is None else kind
-    context = item.context
-    if context is None:
-        context = dict(batch_context) if batch_context else {}
-    elif batch_context:
-        context = {**batch_context, **context}
-    integrations = item.integrations
-    if batch_integrations:
-        integrations = (
-            {**batch_integrations, **integrations} if type(integrations) is dict else batch_integrations
-        )
-    if integrations and type(integrations) is dict:
-        context["integrations"] = integrations
-
+    if kind is None:
+        kind = item.type
+        if kind is None or kind not in KINDS:
+            kind = _kind(kind)
+    context = _context(item, batch_context, batch_integrations)
     properties = item.properties or {}
     traits: dict[str, Any] = {}
-    name = kind
     if kind == "track":
-        name = _event_name(item.event)
-    elif kind == "identify":
-        traits = item.traits or {}
-    elif kind in ("page", "screen"):
-        _describe_page(kind, item, properties, context)
-    elif kind == "group":
-        properties = _group_properties(item)
-    elif kind == "alias":
-        properties = {**properties, "previousId": _previous(item)}
+        event = item.event
+        found = _known_name(event) if type(event) is str else None
+        name = _event_name(event) if found is None else found
+    else:
+        name = kind
+        if kind == "identify":
+            traits = item.traits or {}
+        elif kind == "group":
+            properties = _group_properties(item)
+        elif kind == "alias":
+            properties = {**properties, "previousId": _previous(item)}
+        else:
+            _describe_page(kind, item, properties, context)
+    if item.traits and kind != "identify" and kind != "group":
+        context["traits"] = {**item.traits, **(_mapping(context.get("traits")) or {})}
 
     identifiers = _identifiers(kind, item, traits, context)
     time, note = _time(item, sent_at, received)
@@ -243,7 +240,13 @@ def normalize(
     if type(message_id) is not str or not 0 < len(message_id) < MESSAGE_ID_CHARS:
         message_id = _message_id(item, data, kind, received, position, context)
 
-    lines = ecommerce.lines_of(name, properties) if properties else ()
+    lines: tuple[Line, ...] = ()
+    value: float | None = None
+    query = ""
+    if properties:
+        lines = ecommerce.lines_of(name, properties)
+        value = ecommerce.value_of(name, properties, lines)
+        query = ecommerce.query_of(name, properties)
     return Event(
         kind,
         name,
@@ -254,13 +257,30 @@ def normalize(
         identifiers,
         _session_id(properties, context),
         lines,
-        ecommerce.value_of(name, properties, lines) if properties else None,
-        ecommerce.query_of(name, properties),
-        item.decision_id or _decision_id(properties, context),
+        value,
+        query,
+        _decision_id(item.decision_id, properties, context),
         properties,
         traits,
         context,
     )
+
+
+def _context(
+    item: _Item, batch_context: dict[str, Any] | None, batch_integrations: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The item's context over the batch's, with the integrations (the item's over the batch's) in it."""
+    context = item.context
+    if context is None:
+        context = {}
+    if batch_context:
+        context = {**batch_context, **context}
+    integrations = item.integrations
+    if integrations or batch_integrations:
+        merged = {**(batch_integrations or {}), **(_mapping(integrations) or {})}
+        if merged:
+            context["integrations"] = {**(_mapping(context.get("integrations")) or {}), **merged}
+    return context
 
 
 def _check_size(body: bytes) -> None:
@@ -284,8 +304,8 @@ def _batch(items: list[RawItem], found: _BatchBody) -> Batch:
         items,
         _sent_at(found.sent_at),
         _key(found.write_key),
-        _mapping(found.context),
-        _mapping(found.integrations),
+        _shared(found.context, "$.context"),
+        _shared(found.integrations, "$.integrations"),
     )
 
 
@@ -301,6 +321,14 @@ def _sent_at(sent: Any) -> Millis | None:
 
 def _key(sent: Any) -> str:
     return sent if type(sent) is str else ""
+
+
+def _shared(sent: Any, where: str) -> dict[str, Any] | None:
+    """What a batch says once for all its items."""
+    found = _mapping(sent)
+    if found is None or is_writable(found.values(), _INNER_DEPTH):
+        return found
+    return _mapping(tidied(found, MAX_DEPTH, where))
 
 
 def _mapping(sent: Any) -> dict[str, Any] | None:
@@ -362,7 +390,9 @@ def _kind(sent: str | None) -> str:
 _KINDS_REMEDY = "send track, identify, page, screen, group or alias"
 
 
-def _event_name(sent: str | None) -> str:
+def _event_name(sent: Any) -> str:
+    if sent is not None and type(sent) is not str:
+        raise Rejected(WRONG_TYPE, "the name of the event must be text", "$.event", seen=sent)
     if not sent or not (name := sent.strip()):
         raise Rejected(MISSING_FIELD, "a track call needs the name of the event", "$.event")
     if len(name) > NAME_CHARS:
@@ -378,10 +408,9 @@ _PAGE_FIELDS = ("path", "referrer", "search", "title", "url")
 def _describe_page(kind: str, item: _Item, properties: dict[str, Any], context: dict[str, Any]) -> None:
     """Name and category, which the call carries beside its properties, and what the browser knew of the page,
     where the properties do not say."""
-    item.properties = properties
-    if item.name and "name" not in properties:
+    if type(item.name) is str and item.name and "name" not in properties:
         properties["name"] = item.name
-    if item.category and "category" not in properties:
+    if type(item.category) is str and item.category and "category" not in properties:
         properties["category"] = item.category
     page = context.get("page") if kind == "page" else None
     if type(page) is dict:
@@ -514,21 +543,19 @@ def _message_id(
     return "sha-" + digest.hexdigest()
 
 
-_SESSION_FIELDS = ("session_id", "sessionId")
-
-
 def _session_id(properties: dict[str, Any], context: dict[str, Any]) -> str:
-    for holder in (properties, context):
-        for field in _SESSION_FIELDS:
-            if field in holder:
-                text = as_text(holder[field])
-                if text and len(text) <= 256:
-                    return text
-    return ""
+    found = (
+        properties.get("session_id")
+        or properties.get("sessionId")
+        or context.get("sessionId")
+        or context.get("session_id")
+    )
+    text = found if type(found) is str else as_text(found)
+    return text if text and len(text) <= 256 else ""
 
 
-def _decision_id(properties: dict[str, Any], context: dict[str, Any]) -> str:
-    found = properties.get("decision_id") or context.get("decision_id")
+def _decision_id(sent: Any, properties: dict[str, Any], context: dict[str, Any]) -> str:
+    found = sent or properties.get("decision_id") or context.get("decision_id")
     return found if type(found) is str and len(found) <= 256 else ""
 
 
