@@ -1,0 +1,1 @@
+"""The demo: a shop with real products, its history, and visitors."""
