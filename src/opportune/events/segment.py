@@ -110,6 +110,7 @@ class _Item(msgspec.Struct, rename="camel", gc=False):
 
 _decode_batch = msgspec.json.Decoder(_BatchBody).decode
 _decode_single = msgspec.json.Decoder(_SingleBody).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_item = msgspec.json.Decoder(_Item).decode
 _encode = msgspec.json.Encoder().encode
 _known_name = ecommerce.KNOWN.get
@@ -122,7 +123,7 @@ def split_batch(body: bytes) -> Batch:
     """Take a batch body apart. O(len(body)); about 0.2 us per item.
 
     Raises :class:`InvalidRequest` for a body that is not JSON at all, has no list ``batch``, or is over the
-    limits. A body in which only single items are broken (NaN, nesting, cut surrogates) is still taken apart.
+    limits. A body in which some items are broken (NaN, nesting, cut surrogates) is still taken apart.
     """
     _check_size(body)
     try:
@@ -135,7 +136,7 @@ def split_batch(body: bytes) -> Batch:
         ) from error
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         salvaged = items_of(body)
-        if salvaged is None:
+        if salvaged is None or not any(map(_is_readable, salvaged[0])):
             raise InvalidRequest(
                 _unreadable(error), where="$", remedy="send a JSON object in UTF-8"
             ) from error
@@ -169,7 +170,7 @@ def split_single(body: bytes) -> Batch:
                 _unreadable(error), where="$", remedy="send a JSON object in UTF-8"
             ) from error
         body = mended
-    return Batch([body], _sent_at(found.sent_at), _key(found.write_key), None, None)
+    return Batch([body], sending_time(found.sent_at), _key(found.write_key), None, None)
 
 
 def pixel_body(data: str) -> bytes:
@@ -283,6 +284,16 @@ def _context(
     return context
 
 
+def _is_readable(item: bytes) -> bool:
+    try:
+        _decode_raw(mend(item))
+    except RecursionError:
+        return True  # JSON, though not of a kind that we keep
+    except (msgspec.DecodeError, ValueError):
+        return False
+    return True
+
+
 def _check_size(body: bytes) -> None:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequest(
@@ -302,15 +313,16 @@ def _batch(items: list[RawItem], found: _BatchBody) -> Batch:
         )
     return Batch(
         items,
-        _sent_at(found.sent_at),
+        sending_time(found.sent_at),
         _key(found.write_key),
         _shared(found.context, "$.context"),
         _shared(found.integrations, "$.integrations"),
     )
 
 
-def _sent_at(sent: Any) -> Millis | None:
-    """The transport's clock never refuses an event: what cannot be read counts as absent."""
+def sending_time(sent: Any) -> Millis | None:
+    """``sentAt`` as milliseconds. The transport's clock never refuses an event: what cannot be read counts
+    as absent."""
     if type(sent) not in (str, int, float):
         return None
     try:
@@ -521,7 +533,7 @@ def _time(item: _Item, sent_at: Millis | None, received: Millis) -> tuple[Millis
     except (moments.BadTime, OverflowError) as error:
         raise Rejected(BAD_TIME, str(error), f"$.{field}", remedy="send an ISO 8601 time in UTC") from error
     if item.sent_at is not None:
-        own = _sent_at(item.sent_at)
+        own = sending_time(item.sent_at)
         sent_at = sent_at if own is None else own
     return moments.corrected(time, sent_at, received)
 
