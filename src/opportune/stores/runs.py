@@ -35,6 +35,7 @@ _FOOTER = Struct("<4sIQI")
 _FOOTER_BYTES = _FOOTER.size + 4
 _DELETED = 0xFFFFFFFF
 _PIECE_BYTES = 4 << 20
+_BATCH_PIECE_BYTES = 256 << 10
 
 DELETED: Any = object()
 """What :meth:`Run.get` returns for a key that was deleted here."""
@@ -151,7 +152,7 @@ class Batch:
     def put(self, key: bytes, value: bytes | None) -> None:
         entry = encode_entry(key, value)
         piece = self.pieces[-1]
-        if len(piece) + len(entry) > _PIECE_BYTES:
+        if len(piece) + len(entry) > _BATCH_PIECE_BYTES:
             piece = bytearray()
             self.pieces.append(piece)
             self.hashes.append(bytearray())
