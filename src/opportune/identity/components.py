@@ -1,0 +1,170 @@
+"""Who is who: the component of an identifier, derived from links and never stored.
+
+A pure function of the links, so joining two people is adding a link and taking them apart is retracting it.
+Deterministic and the same from every member: all reachable links are put in one order (strongest types first,
+then earliest evidence, then key) and joined greedily, as Kruskal's algorithm would, unless a guard refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from opportune.events.event import Identifier
+from opportune.identity.links import ASSERTED, Evidence, Link, ordered, strength
+from opportune.identity.rules import IdentityRules
+
+LinksOf = Callable[[Identifier], Mapping[Identifier, Evidence]]
+
+RETRACTED = "retracted"
+CROWDED = "crowded"
+BLOCKED = "blocked"
+LIMIT = "limit"
+"""The start of a reason like ``limit:user_id``: joining would give one person too many of that type."""
+
+
+class Component(msgspec.Struct, frozen=True):
+    """One person's identifiers, strongest first (ties by key).
+
+    ``links`` are those that hold the component together or agree with it; ``refused`` are links that touch it
+    and were not followed, with the reason: ``retracted``, ``crowded:<identifier>``, ``blocked:<identifier>``,
+    ``limit:<type>``. ``truncated`` is set when more than ``max_identifiers`` could be reached; only then may
+    the answer depend on the member that was asked.
+    """
+
+    identifiers: tuple[Identifier, ...]
+    links: tuple[Link, ...] = ()
+    refused: tuple[tuple[Link, str], ...] = ()
+    truncated: bool = False
+
+    @property
+    def person_id(self) -> Identifier:
+        """A stable id: the strongest identifier; of several equally strong, the one with the earliest
+        evidence, then the smallest key."""
+        first = self.identifiers[0]
+        kind = first.partition(":")[0]
+        rivals = [i for i in self.identifiers if i.partition(":")[0] == kind]
+        if len(rivals) == 1:
+            return first
+        seen = {i: min((x.evidence.time for x in self.links if i in (x.a, x.b)), default=0) for i in rivals}
+        return min(rivals, key=lambda i: (seen[i], i))
+
+
+def resolve(
+    seed: Identifier, links_of: LinksOf, rules: IdentityRules, *, asserted: Sequence[Link] = ()
+) -> Component:
+    """The component of ``seed``.
+
+    ``links_of`` gives the links of one identifier's leaf. ``asserted`` are links that hold for this question
+    only: a decision request that names a login and a browser before any event did. They are considered after
+    every stored link. Cost: O(links reached); 0.5 us without links, 6 us for two identifiers.
+    """
+    if not links_of(seed) and not asserted:
+        return Component((seed,))
+    reached, edges, refused, truncated = _reach(seed, links_of, rules, asserted)
+    if not edges:
+        return Component((seed,), (), tuple(refused), truncated)
+    group, joined, over_limit = _join(reached, edges, rules)
+    mine = group[seed]
+    refused += over_limit
+    return Component(
+        tuple(sorted((i for i in reached if group[i] is mine), key=strength)),
+        tuple(link for link in joined if group[link.a] is mine),
+        tuple(r for r in refused if group.get(r[0].a) is mine or group.get(r[0].b) is mine),
+        truncated,
+    )
+
+
+def _reach(
+    seed: Identifier, links_of: LinksOf, rules: IdentityRules, asserted: Sequence[Link]
+) -> tuple[dict[Identifier, None], list[Link], list[tuple[Link, str]], bool]:
+    """Everything reachable over links that may connect, breadth first, and the links between."""
+    reached: dict[Identifier, None] = {seed: None}
+    queue = [seed]
+    edges: dict[tuple[Identifier, Identifier], Link] = {}
+    refused: dict[tuple[Identifier, Identifier], tuple[Link, str]] = {}
+    why_not: dict[Identifier, str] = {}
+    truncated = False
+    fetched = {seed: links_of(seed)}
+
+    def obstacle(identifier: Identifier) -> str:
+        reason = why_not.get(identifier)
+        if reason is None:
+            links = fetched.get(identifier)
+            if links is None:
+                links = fetched[identifier] = links_of(identifier)
+            if rules.is_blocked(identifier):
+                reason = f"{BLOCKED}:{identifier}"
+            elif len(links) >= rules.crowded_at(identifier.partition(":")[0]):
+                reason = f"{CROWDED}:{identifier}"
+            else:
+                reason = ""
+            why_not[identifier] = reason
+        return reason
+
+    for here in queue:
+        near = fetched[here]
+        pairs = list(near.items())
+        pairs += [(x.b if x.a == here else x.a, x.evidence) for x in asserted if here in (x.a, x.b)]
+        blocked_here = obstacle(here)
+        for there, evidence in pairs:
+            key = ordered(here, there)
+            if key in edges or key in refused:
+                continue
+            link = Link(*key, evidence)
+            reason = blocked_here or ("" if evidence.active else RETRACTED) or obstacle(there)
+            if reason:
+                refused[key] = (link, reason)
+                continue
+            if there not in reached:
+                if len(reached) >= rules.max_identifiers:
+                    truncated = True
+                    continue
+                reached[there] = None
+                queue.append(there)
+            edges[key] = link
+    return reached, list(edges.values()), list(refused.values()), truncated
+
+
+def _join(
+    reached: Mapping[Identifier, None], edges: list[Link], rules: IdentityRules
+) -> tuple[dict[Identifier, dict[Identifier, str]], list[Link], list[tuple[Link, str]]]:
+    """Groups by identifier (members of one person share one dict), links followed, links refused."""
+    group = {i: {i: i.partition(":")[0]} for i in reached}
+    joined: list[Link] = []
+    refused: list[tuple[Link, str]] = []
+    if len(edges) > 1:
+        edges.sort(key=_order)
+    for link in edges:
+        a, b = group[link.a], group[link.b]
+        if a is not b:
+            too_many = _too_many(a, b, rules)
+            if too_many:
+                refused.append((link, f"{LIMIT}:{too_many}"))
+                continue
+            small, large = (a, b) if len(a) < len(b) else (b, a)
+            large.update(small)
+            for member in small:
+                group[member] = large
+        joined.append(link)
+    return group, joined, refused
+
+
+def _too_many(a: dict[Identifier, str], b: dict[Identifier, str], rules: IdentityRules) -> str:
+    """The type that a union of ``a`` and ``b`` would have too many of; empty when there is none."""
+    kinds = [*a.values(), *b.values()]
+    if len(kinds) == 2:
+        kind = kinds[0]
+        return kind if kind == kinds[1] and rules.limit(kind) < 2 else ""
+    for kind in dict.fromkeys(kinds):
+        if kinds.count(kind) > rules.limit(kind):
+            return kind
+    return ""
+
+
+def _order(link: Link) -> tuple[bool, int, int, int, str, str]:
+    evidence = link.evidence
+    return (
+        evidence.rule == ASSERTED, strength(link.a)[0], strength(link.b)[0], evidence.time, link.a, link.b
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""identity.yaml: what may join two identifiers into one person, and what never does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from opportune.config.definitions import parse
+from opportune.errors import InvalidDefinition
+from opportune.events.event import Identifier
+from opportune.identity.links import MAX_LINKS
+
+_LIMITS = {
+    "user_id": 1,
+    "email": 5,
+    "phone": 5,
+    "anonymous_id": 64,
+    "device_id": 16,
+    "push_token": 16,
+    "advertising_id": 16,
+    "ga_client_id": 64,
+}
+_CROWDED = {
+    "user_id": MAX_LINKS + 1,
+    "anonymous_id": 16,
+    "device_id": 16,
+    "push_token": 8,
+    "advertising_id": 16,
+    "ga_client_id": 16,
+}
+
+
+class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far one person may reach.
+
+    ``limits``: how many identifiers of a type one person may have; ``default_limit`` for types not named.
+    One ``user_id``, so that two logins are never joined.
+    ``crowded``: an identifier with at least this many links connects nobody (a kiosk, a shop's own e-mail
+    address); ``default_crowded`` for types not named.
+    ``blocked``: values that name nobody, besides the built-in ones, written ``type:value`` or just ``value``.
+    ``max_identifiers``: how many identifiers are looked at for one person.
+    """
+
+    limits: Mapping[str, int] = msgspec.field(default_factory=lambda: dict(_LIMITS))
+    default_limit: int = 16
+    crowded: Mapping[str, int] = msgspec.field(default_factory=lambda: dict(_CROWDED))
+    default_crowded: int = 32
+    blocked: tuple[str, ...] = ()
+    max_identifiers: int = 256
+
+    def __post_init__(self) -> None:
+        for name, table, most in (("limits", self.limits, 1_000), ("crowded", self.crowded, MAX_LINKS + 1)):
+            for kind, value in table.items():
+                if not 1 <= value <= most:
+                    raise InvalidDefinition(
+                        f"a limit must be 1 to {most}",
+                        seen=value,
+                        where=f"$.{name}.{kind}",
+                        remedy=f"write a whole number from 1 to {most}",
+                    )
+        if not 2 <= self.max_identifiers <= 10_000:
+            raise InvalidDefinition(
+                "max_identifiers must be 2 to 10000",
+                seen=self.max_identifiers,
+                where="$.max_identifiers",
+                remedy="256 suits most shops",
+            )
+
+    def limit(self, kind: str) -> int:
+        return self.limits.get(kind, self.default_limit)
+
+    def crowded_at(self, kind: str) -> int:
+        return self.crowded.get(kind, self.default_crowded)
+
+    def is_blocked(self, identifier: Identifier) -> bool:
+        """Whether this workspace says that the identifier names nobody. 0.1 us."""
+        blocked = self.blocked
+        return bool(blocked) and (identifier in blocked or identifier.partition(":")[2] in blocked)
+
+
+def parse_rules(text: str, *, name: str = "identity.yaml") -> IdentityRules:
+    """Read identity.yaml. What it does not mention keeps its default, entry by entry."""
+    given = parse(text, IdentityRules, name=name)
+    return msgspec.structs.replace(
+        given, limits={**_LIMITS, **given.limits}, crowded={**_CROWDED, **given.crowded}
+    )

@@ -1,0 +1,116 @@
+"""Decayed affinity: what somebody has been interested in lately.
+
+Forward decay (Cormode et al., ICDE 2009): a contribution at time ``t`` counts ``weight * 2^(t / half_life)``,
+and reading divides by ``2^(now / half_life)``. To keep sums exact whatever the order, time is split into
+epochs of one half-life, and each epoch keeps whole numbers per value: ``weight * 2^(fraction of the epoch)``,
+the fraction in 1/256 steps (0.3 %). Epochs older than 16 half-lives before the newest one weigh less than
+2^-16 and go. Within an epoch the 64 values with the smallest hashes stay: exact for everybody who meets fewer, a fair
+sample for those (crawlers) who meet more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opportune.clock import Millis
+from opportune.profiles.accumulators.base import pack_int
+from opportune.profiles.accumulators.distinct import hash64
+
+KEPT_EPOCHS = 16
+MAX_VALUES = 64
+TOP = 10
+UNIT = 4096
+"""A contribution of weight 1 at the start of an epoch."""
+WEIGHT = 1000
+"""Weights are whole thousandths."""
+STEPS = 256
+_GROWTH = [round(UNIT * 2 ** (step / STEPS)) for step in range(STEPS)]
+
+State = dict[int, dict[str, int]]
+
+
+class Affinity:
+    """State: epoch -> value -> whole-number score. ``half_life`` is in milliseconds."""
+
+    zero: Any = None
+    plain = False
+
+    def __init__(self, half_life: Millis) -> None:
+        self.half_life = half_life
+
+    def add(self, state: State | None, value: Any, time: Millis, weight: int) -> State | None:
+        text = value if type(value) is str else str(value)
+        if not text:
+            return state
+        epoch, rest = divmod(time, self.half_life)
+        score = weight * _GROWTH[rest * STEPS // self.half_life]
+        if state is None:
+            return {epoch: {text: score}}
+        scores = state.get(epoch)
+        if scores is None:
+            newest = max(state)
+            if epoch < newest - KEPT_EPOCHS:
+                return state
+            state[epoch] = {text: score}
+            if epoch > newest:
+                _prune(state, epoch)
+            return state
+        scores[text] = scores.get(text, 0) + score
+        if len(scores) > MAX_VALUES:
+            del scores[max(scores, key=_priority)]
+        return state
+
+    def merge(self, a: State | None, b: State | None) -> State | None:
+        if a is None or b is None:
+            return self.copy(b if a is None else a)
+        out = {epoch: dict(scores) for epoch, scores in a.items()}
+        for epoch, scores in b.items():
+            mine = out.get(epoch)
+            if mine is None:
+                out[epoch] = dict(scores)
+                continue
+            for text, score in scores.items():
+                mine[text] = mine.get(text, 0) + score
+            if len(mine) > MAX_VALUES:
+                for text in sorted(mine, key=_priority)[MAX_VALUES:]:
+                    del mine[text]
+        _prune(out, max(out))
+        return out
+
+    def copy(self, state: State | None) -> State | None:
+        return None if state is None else {epoch: dict(scores) for epoch, scores in state.items()}
+
+    def read(self, state: State | None, now: Millis) -> dict[str, float]:
+        """The ten strongest values, best first; 1.0 is one event of weight 1 right now. Values of no or
+        negative affinity are left out."""
+        if state is None:
+            return {}
+        total: dict[str, float] = {}
+        for epoch in sorted(state):
+            factor = 2.0 ** (epoch - now / self.half_life) / (UNIT * WEIGHT)
+            for text, score in state[epoch].items():
+                total[text] = total.get(text, 0.0) + score * factor
+        if len(total) > 1:
+            best = sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP]
+        else:
+            best = list(total.items())
+        return {text: round(score, 6) for text, score in best if score > 5e-7}
+
+    def pack(self, state: State | None) -> list[tuple[int, dict[str, int | str]]] | None:
+        if state is None:
+            return None
+        return [(epoch, {t: pack_int(s) for t, s in state[epoch].items()}) for epoch in sorted(state)]
+
+    def unpack(self, packed: Any) -> State | None:
+        if packed is None:
+            return None
+        return {epoch: {text: int(score) for text, score in scores.items()} for epoch, scores in packed}
+
+
+def _prune(state: State, newest: int) -> None:
+    for epoch in [e for e in state if e < newest - KEPT_EPOCHS]:
+        del state[epoch]
+
+
+def _priority(text: str) -> tuple[int, str]:
+    return hash64(text), text

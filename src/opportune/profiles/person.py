@@ -1,0 +1,121 @@
+"""A person as a decision sees them: the combination of the leaves of their identity component."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opportune.clock import Millis
+from opportune.events.event import Identifier
+from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch
+from opportune.profiles.schema import ProfileSchema
+from opportune.profiles.session import SessionState, session_state, session_touches
+
+
+class Person:
+    """A read-only view. With one leaf it reads that leaf itself, so it is never older than the last event;
+    with several it is their combination at the time of building (see :class:`People`)."""
+
+    __slots__ = ("_features", "identifiers", "leaf", "schema")
+
+    def __init__(
+        self, schema: ProfileSchema, identifiers: Sequence[Identifier], leaves: Sequence[Leaf]
+    ) -> None:
+        self.schema = schema
+        self.identifiers = tuple(identifiers)
+        self.leaf = leaves[0] if len(leaves) == 1 else schema.combine(leaves)
+        self._features: tuple[tuple[int, Millis], dict[str, Any]] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was ever folded."""
+        return self.leaf.offset >= 0
+
+    @property
+    def recent(self) -> list[Touch]:
+        """The last touches of items, oldest first, at most 64."""
+        return [t for t in self.leaf.touches if t.item_id]
+
+    @property
+    def searches(self) -> Sequence[Search]:
+        """The last searches, oldest first, at most 8."""
+        return self.leaf.searches
+
+    @property
+    def bought(self) -> Mapping[str, Millis]:
+        """Item -> when it was last bought; the 500 newest."""
+        return self.leaf.bought
+
+    @property
+    def dismissed(self) -> Mapping[str, Millis]:
+        """Item -> when it was last dismissed; the 200 newest."""
+        return self.leaf.dismissed
+
+    @property
+    def cart(self) -> dict[str, CartLine]:
+        """What is in the cart, as far as the last event about each item tells."""
+        return {item: line for item, line in self.leaf.cart.items() if line.quantity > 0}
+
+    @property
+    def exposures(self) -> Sequence[Exposure]:
+        """The last decisions shown, oldest first, at most 20."""
+        return self.leaf.exposures
+
+    @property
+    def traits(self) -> dict[str, Any]:
+        """Name -> the latest value by event time; withdrawn ones are left out."""
+        return {name: t.value for name, t in self.leaf.traits.items() if t.value is not None}
+
+    def session(self, now: Millis, session_id: str = "") -> list[Touch]:
+        """The touches of the current visit that are about items, oldest first. See ``session.py``."""
+        found = session_touches(self.leaf.touches, now, session_id)
+        return [t for t in found if t.item_id]
+
+    def session_state(self, now: Millis, session_id: str = "") -> SessionState:
+        """The current visit in numbers, with its intent. 5 us."""
+        touches = session_touches(self.leaf.touches, now, session_id)
+        started = touches[0].time if touches else now
+        searches = [
+            s
+            for s in self.leaf.searches
+            if (s.session_id == session_id if session_id and s.session_id else s.time >= started)
+        ]
+        return session_state(touches, searches, self.leaf.cart)
+
+    def features(self, now: Millis) -> dict[str, Any]:
+        """Every declared feature as of ``now``; computed once per state and instant. 5 to 15 us."""
+        key = (self.leaf.offset, now)
+        if self._features is None or self._features[0] != key:
+            self._features = (key, self.schema.read(self.leaf, now))
+        return self._features[1]
+
+
+class People:
+    """Persons of several leaves, remembered while none of their leaves changed. Least recently used go."""
+
+    def __init__(self, schema: ProfileSchema, capacity: int = 10_000) -> None:
+        self._schema = schema
+        self._capacity = capacity
+        self._kept: OrderedDict[tuple[Identifier, ...], tuple[tuple[int, ...], Person]] = OrderedDict()
+
+    def get(self, identifiers: Sequence[Identifier], leaves: Sequence[Leaf]) -> Person:
+        """The person of these identifiers (a whole component) and their leaves, in the same order; leaves of
+        identifiers that never were the strongest of an event may be left out. 1 us when remembered."""
+        if len(leaves) == 1:
+            return Person(self._schema, identifiers, leaves)
+        key = tuple(identifiers)
+        offsets = tuple([leaf.offset for leaf in leaves])
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == offsets:
+            self._kept.move_to_end(key)
+            return kept[1]
+        person = Person(self._schema, identifiers, leaves)
+        self._kept[key] = (offsets, person)
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._capacity:
+            self._kept.popitem(last=False)
+        return person
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -1,0 +1,400 @@
+"""A compiled feature set for one entity: the fold that turns events into leaves, and leaves into values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from opportune.clock import DAY, HOUR, MINUTE, Millis
+from opportune.errors import InvalidDefinition
+from opportune.events.event import Event, Line
+from opportune.identity.links import Evidence, links_of
+from opportune.identity.links import add as add_link
+from opportune.profiles import codec
+from opportune.profiles.definitions import Entity, Feature, FeatureSet, default_features
+from opportune.profiles.leaf import (
+    MAX_BOUGHT,
+    MAX_CART,
+    MAX_DISMISSED,
+    MAX_EXPOSURES,
+    MAX_NAMES,
+    MAX_SEARCHES,
+    MAX_SHOWN,
+    MAX_TEXT,
+    MAX_TOUCHES,
+    MAX_TRAITS,
+    CartLine,
+    Exposure,
+    Leaf,
+    Search,
+    Touch,
+)
+from opportune.profiles.plan import Plan, Slot, apply
+from opportune.profiles.recent import (
+    count_name,
+    keep_greatest,
+    keep_last,
+    merge_greatest,
+    merge_last,
+    merge_names,
+)
+from opportune.profiles.traits import fold_traits, merge_traits
+from opportune.profiles.windows import LEVELS, OLD, Window, expires, row_key, row_start, spans_of
+
+_PLANS_REMEMBERED = 4_096
+_LAYOUT_BYTES = 4
+_BEFORE_ALL = -(1 << 61)
+_Read = tuple[str, int, Callable[[Any, Millis], Any]]
+
+
+class ProfileSchema:
+    """``zero / fold / combine / read`` of leaves, plus their bytes.
+
+    An event updates one row of accumulators, those that its name concerns, and the bounded lists. Reading and
+    combining cost O(rows), and rows are at most 60 + 48 + 92 + 1, usually under ten.
+    """
+
+    def __init__(self, features: Iterable[Feature], entity: Entity = "person") -> None:
+        self.entity = entity
+        self.features = tuple(features)
+        self._of_item = entity == "item"
+        self._row_slots: list[Slot] = []
+        self._life_slots: list[Slot] = []
+        for feature in self.features:
+            slots = self._row_slots if feature.windowed else self._life_slots
+            slots.append(Slot(feature, len(slots)))
+        self._slots = [*self._row_slots, *self._life_slots]
+        self.spans = spans_of([w for s in self._row_slots for w in s.feature.parsed_windows()])
+        self._zero_row = [s.accumulator.zero for s in self._row_slots]
+        self._zero_life = [s.accumulator.zero for s in self._life_slots]
+        self._complex_row = [(s.index, s.accumulator) for s in self._row_slots if not s.accumulator.plain]
+        self._complex_life = [(s.index, s.accumulator) for s in self._life_slots if not s.accumulator.plain]
+        self._merges = [s.accumulator.merge for s in self._row_slots]
+        self._life_merges = [s.accumulator.merge for s in self._life_slots]
+        self.layout = b"".join(_mark(s.feature) for s in self._slots)
+        if len({_mark(s.feature) for s in self._slots}) < len(self._slots):
+            raise InvalidDefinition(
+                "two features have the same fingerprint",
+                seen=[f.name for f in self.features],
+                where="$.features",
+                remedy="rename one of them",
+            )
+        self._plans: dict[str, Plan] = {}
+        self._compile_reads()
+
+    @classmethod
+    def of(cls, features: FeatureSet, entity: Entity) -> ProfileSchema:
+        return cls(features.of(entity), entity)
+
+    @classmethod
+    def default(cls, entity: Entity = "person") -> ProfileSchema:
+        return cls.of(default_features(), entity)
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of everything that :meth:`read` gives, in order."""
+        return [output for feature in self.features for output in feature.outputs]
+
+    def zero(self) -> Leaf:
+        return Leaf(self.layout, self._zero_life.copy(), {})
+
+    # fold ---------------------------------------------------------------------------------------------
+
+    def fold(self, leaf: Leaf, event: Event, seq: int, item_id: str = "") -> None:
+        """One event into the leaf, in place; the caller has checked ``seq > leaf.offset``.
+
+        The leaf is that of the event's strongest identifier (or session). For an item's leaf ``item_id`` says
+        which of the event's lines are meant. 2 to 4 us with twelve features.
+        """
+        leaf.offset = seq
+        name = event.name
+        plan = self._plans.get(name) or self._plan(name)
+        if len(event.identifiers) > 1 and not self._of_item:
+            self.fold_link(leaf, event, event.identifiers[0], seq)
+        if plan.identity_only:
+            return
+        time = event.time
+        newest = leaf.newest
+        if time > newest:
+            leaf.newest = newest = time
+            if newest // MINUTE >= leaf.due:
+                self._roll(leaf)
+        if time < leaf.first_seen:
+            leaf.first_seen = time
+        lines: Sequence[Line] = event.lines
+        if self._of_item and len(lines) > 1:
+            lines = [line for line in lines if line.item_id == item_id] if item_id else lines[:1]
+        if plan.windowed:
+            row = self._row(leaf, time, newest)
+            for slot in plan.row_counts:
+                row[slot] += 1
+            if plan.row_ops:
+                apply(row, plan.row_ops, event, lines, time)
+        life = leaf.life
+        for slot in plan.life_counts:
+            life[slot] += 1
+        if plan.life_ops:
+            apply(life, plan.life_ops, event, lines, time)
+        if self._of_item:
+            return
+        count_name(leaf.names, name if len(name) <= MAX_TEXT else name[:MAX_TEXT], MAX_NAMES)
+        if plan.touch:
+            self._touch(leaf, event, plan.touch)
+        elif plan.searches:
+            if event.query:
+                keep_last(leaf.searches, Search(time, event.query[:MAX_TEXT], event.session_id), MAX_SEARCHES)
+        elif plan.dismisses:
+            for line in lines:
+                keep_greatest(leaf.dismissed, line.item_id, time, MAX_DISMISSED)
+        if event.traits and event.kind != "group":
+            fold_traits(leaf.traits, event.traits, time, event.source, MAX_TRAITS)
+
+    def fold_link(self, leaf: Leaf, event: Event, key: str, seq: int) -> None:
+        """For the leaves of the event's *other* identifiers: what the event says about who ``key``, the
+        owner of this leaf, is. Touches nothing else. 1 us."""
+        leaf.offset = seq
+        for link in links_of(event):
+            if link.a == key:
+                add_link(leaf.links, link.b, link.evidence)
+            elif link.b == key:
+                add_link(leaf.links, link.a, link.evidence)
+
+    def fold_decision(
+        self, leaf: Leaf, record_id: str, placement: str, time: Millis, item_ids: Sequence[str], seq: int
+    ) -> None:
+        """A decision that was shown to the leaf's owner; the last 20 are kept."""
+        leaf.offset = seq
+        shown = Exposure(time, record_id, placement, tuple(item_ids[:MAX_SHOWN]))
+        keep_last(leaf.exposures, shown, MAX_EXPOSURES)
+
+    def _plan(self, name: str) -> Plan:
+        plan = Plan(name, self._slots)
+        if len(self._plans) < _PLANS_REMEMBERED:
+            self._plans[name] = plan
+        return plan
+
+    def _touch(self, leaf: Leaf, event: Event, kind: str) -> None:
+        time = event.time
+        session_id = event.session_id
+        if kind == "checkout" or kind == "coupon":
+            keep_last(leaf.touches, Touch(time, "", kind, session_id), MAX_TOUCHES)
+            return
+        for line in event.lines:
+            item_id = line.item_id
+            keep_last(leaf.touches, Touch(time, item_id, kind, session_id), MAX_TOUCHES)
+            if kind == "view" or kind == "wish":
+                continue
+            if kind == "buy":
+                keep_greatest(leaf.bought, item_id, time, MAX_BOUGHT)
+            price = -1.0 if line.price is None else line.price
+            quantity = line.quantity if kind == "cart" else 0.0
+            keep_greatest(leaf.cart, item_id, CartLine(time, quantity, price), MAX_CART)
+
+    # rows ---------------------------------------------------------------------------------------------
+
+    def _row(self, leaf: Leaf, time: Millis, newest: Millis) -> list[Any]:
+        """The row for an event at ``time``, made if need be."""
+        minutes, hours, days = self.spans
+        bucket = time // MINUTE
+        if newest // MINUTE - bucket <= minutes:
+            key = bucket * LEVELS
+        else:
+            bucket = time // HOUR
+            if newest // HOUR - bucket <= hours:
+                key = bucket * LEVELS + 1
+            else:
+                bucket = time // DAY
+                key = bucket * LEVELS + 2 if newest // DAY - bucket <= days else OLD
+        row = leaf.rows.get(key)
+        if row is None:
+            row = leaf.rows[key] = self._zero_row.copy()
+            due = expires(key, self.spans)
+            if due < leaf.due:
+                leaf.due = due
+        return row
+
+    def _roll(self, leaf: Leaf) -> None:
+        """Move rows to the level that their age deserves now. O(rows), once per row and level."""
+        rows = leaf.rows
+        spans = self.spans
+        newest = leaf.newest
+        minute = newest // MINUTE
+        expired = [(key, rows.pop(key)) for key in list(rows) if expires(key, spans) <= minute]
+        for key, row in expired:
+            self._put_row(rows, row_key(row_start(key), newest, spans), row)
+        leaf.due = min([expires(key, spans) for key in rows], default=1 << 53)
+
+    def _put_row(self, rows: dict[int, list[Any]], key: int, row: list[Any]) -> None:
+        mine = rows.get(key)
+        if mine is None:
+            rows[key] = row
+        else:
+            rows[key] = [merge_(a, b) for merge_, a, b in zip(self._merges, mine, row, strict=True)]
+
+    # combine ------------------------------------------------------------------------------------------
+
+    def combine(self, leaves: Sequence[Leaf]) -> Leaf:
+        """The leaf that had folded what all of these folded; they stay as they are. O(total size)."""
+        out = self.zero()
+        if not leaves:
+            return out
+        out.newest = newest = max(leaf.newest for leaf in leaves)
+        out.first_seen = min(leaf.first_seen for leaf in leaves)
+        out.offset = max(leaf.offset for leaf in leaves)
+        spans = self.spans
+        minute = newest // MINUTE
+        rows = out.rows
+        for leaf in leaves:
+            for key, row in leaf.rows.items():
+                if expires(key, spans) <= minute:
+                    key = row_key(row_start(key), newest, spans)
+                self._put_row(rows, key, self._copy_row(row))
+            out.life = [
+                merge_(a, b) for merge_, a, b in zip(self._life_merges, out.life, leaf.life, strict=True)
+            ]
+            if leaf.touches:
+                out.touches = merge_last(out.touches, leaf.touches, MAX_TOUCHES)
+            if leaf.searches:
+                out.searches = merge_last(out.searches, leaf.searches, MAX_SEARCHES)
+            if leaf.exposures:
+                out.exposures = merge_last(out.exposures, leaf.exposures, MAX_EXPOSURES)
+            if leaf.names:
+                out.names = merge_names(out.names, leaf.names, MAX_NAMES)
+            if leaf.bought:
+                out.bought = merge_greatest(out.bought, leaf.bought, MAX_BOUGHT)
+            if leaf.cart:
+                out.cart = merge_greatest(out.cart, leaf.cart, MAX_CART)
+            if leaf.dismissed:
+                out.dismissed = merge_greatest(out.dismissed, leaf.dismissed, MAX_DISMISSED)
+            if leaf.traits:
+                out.traits = merge_traits(out.traits, leaf.traits, MAX_TRAITS)
+            if leaf.links:
+                out.links = _merge_links(out.links, leaf.links)
+        out.due = min([expires(key, spans) for key in rows], default=1 << 53)
+        return out
+
+    def _copy_row(self, row: list[Any]) -> list[Any]:
+        row = row.copy()
+        for slot, accumulator in self._complex_row:
+            if row[slot] is not None:
+                row[slot] = accumulator.copy(row[slot])
+        return row
+
+    # read ---------------------------------------------------------------------------------------------
+
+    def read(self, leaf: Leaf, now: Millis) -> dict[str, Any]:
+        """Every declared value as of ``now``, plain JSON. 5 to 15 us.
+
+        Meant for ``now`` at or after the leaf's newest event: an event dated later counts as now, and rows
+        keep no more detail than the newest event needs.
+        """
+        out = self._template.copy()
+        if self._row_reads:
+            rows = sorted([(row_start(key), key) for key in leaf.rows], reverse=True)
+            state = self._zero_row.copy()
+            done = 0
+            for window, reads in self._row_reads:
+                since = window.since(now) if window.level < OLD else _BEFORE_ALL
+                while done < len(rows) and rows[done][0] >= since:
+                    row = leaf.rows[rows[done][1]]
+                    done += 1
+                    for slot in self._adding:
+                        state[slot] += row[slot]
+                    for slot, merge_ in self._merging:
+                        if row[slot] is not None:
+                            state[slot] = merge_(state[slot], row[slot])
+                for output, slot, read in reads:
+                    out[output] = read(state[slot], now)
+        life = leaf.life
+        for output, slot, read in self._life_reads:
+            out[output] = read(life[slot], now)
+        return out
+
+    def _compile_reads(self) -> None:
+        self._template: dict[str, Any] = dict.fromkeys(self.outputs)
+        by_window: dict[tuple[int, int], tuple[Window, list[_Read]]] = {}
+        for slot in self._row_slots:
+            for window in slot.feature.parsed_windows():
+                entry = by_window.setdefault((window.level, window.span), (window, []))
+                entry[1].append((slot.feature.output(window), slot.index, slot.accumulator.read))
+        self._row_reads = [by_window[key] for key in sorted(by_window)]
+        self._life_reads: list[_Read] = [
+            (output, s.index, s.accumulator.read) for s in self._life_slots for output in s.feature.outputs
+        ]
+        self._adding = [s.index for s in self._row_slots if s.accumulator.zero == 0]
+        self._merging = [
+            (s.index, s.accumulator.merge) for s in self._row_slots if s.accumulator.zero is None
+        ]
+
+    # bytes --------------------------------------------------------------------------------------------
+
+    def encode(self, leaf: Leaf) -> bytes:
+        """Canonical bytes: equal states give equal bytes. 3 to 6 us."""
+        life = leaf.life
+        if self._complex_life:
+            life = life.copy()
+            for slot, accumulator in self._complex_life:
+                life[slot] = accumulator.pack(life[slot])
+        rows = leaf.rows
+        if self._complex_row and rows:
+            rows = {key: row.copy() for key, row in rows.items()}
+            for row in rows.values():
+                for slot, accumulator in self._complex_row:
+                    if row[slot] is not None:
+                        row[slot] = accumulator.pack(row[slot])
+        return codec.encode(leaf, life, rows)
+
+    def decode(self, data: bytes) -> Leaf:
+        """The leaf back. Raises :class:`Corrupt` for bytes that are not a leaf.
+
+        A leaf written under other feature definitions keeps the state of features whose meaning is unchanged;
+        the others start empty, and become what they would have been when the leaves are rebuilt from the
+        journal. Windows may change freely: only the detail that rows had already lost stays lost.
+        """
+        leaf = codec.decode(data)
+        changed = leaf.layout != self.layout
+        if changed:
+            self._adopt(leaf)
+        leaf.layout = self.layout
+        life = leaf.life
+        for slot, accumulator in self._complex_life:
+            life[slot] = accumulator.unpack(life[slot])
+        for row in leaf.rows.values():
+            for slot, accumulator in self._complex_row:
+                if row[slot] is not None:
+                    row[slot] = accumulator.unpack(row[slot])
+        if changed:
+            self._roll(leaf)
+        else:
+            leaf.due = 0  # The next event that is newer looks what has to roll up.
+        return leaf
+
+    def _adopt(self, leaf: Leaf) -> None:
+        """Rearrange accumulators that were written under another layout."""
+        old = [leaf.layout[i : i + _LAYOUT_BYTES] for i in range(0, len(leaf.layout), _LAYOUT_BYTES)]
+        in_rows = len(old) - len(leaf.life)
+        place = {mark: index if index < in_rows else index - in_rows for index, mark in enumerate(old)}
+        marks = [_mark(s.feature) for s in self._slots]
+        row_from = [place.get(mark) for mark in marks[: len(self._row_slots)]]
+        life_from = [place.get(mark) for mark in marks[len(self._row_slots) :]]
+        leaf.life = [
+            z if i is None else leaf.life[i] for i, z in zip(life_from, self._zero_life, strict=True)
+        ]
+        keep = any(i is not None for i in row_from)
+        leaf.rows = {
+            key: [z if i is None else row[i] for i, z in zip(row_from, self._zero_row, strict=True)]
+            for key, row in leaf.rows.items()
+            if keep
+        }
+
+
+def _merge_links(a: dict[str, Evidence], b: dict[str, Evidence]) -> dict[str, Evidence]:
+    out = dict(a)
+    for other, evidence in b.items():
+        add_link(out, other, evidence)
+    return out
+
+
+def _mark(feature: Feature) -> bytes:
+    return blake2b(feature.meaning, digest_size=_LAYOUT_BYTES).digest()
