@@ -1,0 +1,115 @@
+"""Read-only queries, and the dead letters' two verbs. All of them need the secret key."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, unquote
+
+from opportune.errors import InvalidRequest
+from opportune.server.body import read_body
+from opportune.server.call import NO_STORE, Call, Reply, json_reply
+from opportune.server.contract import Admission, Receipt
+from opportune.server.service import Service
+
+PARTS = ("traits", "external_ids", "events", "metadata", "links")
+PAGE = 100
+PAGE_LIMIT = 1_000
+
+
+async def profile(service: Service, call: Call) -> Reply:
+    """``/v1/profiles/{type}:{value}`` and its parts. The value may hold anything, percent-encoded."""
+    segments = call.scope["raw_path"].decode("latin-1").split("/")[3:]
+    part = ""
+    if len(segments) > 1 and segments[-1] in PARTS:
+        part = segments.pop()
+    identifier = unquote("/".join(segments))
+    kind, colon, value = identifier.partition(":")
+    if not (kind and colon and value):
+        raise InvalidRequest(
+            "a profile is named by type:value", seen=identifier, remedy="for example /v1/profiles/user_id:u1"
+        )
+    known = service.engine.profile(identifier)
+    if not part:
+        return json_reply(known, 200, NO_STORE)
+    return json_reply(_part(known, part, identifier, call.query()), 200, NO_STORE)
+
+
+def _part(known: dict[str, Any], part: str, identifier: str, query: dict[str, str]) -> dict[str, Any]:
+    """One part of a profile in the shape ``{part, cursor: {url, has_more, next, limit}}``."""
+    if part == "external_ids":
+        content: Any = known.get("external_ids", known.get("identifiers", []))
+    elif part == "links":
+        content = known.get("links", [])
+    elif part == "metadata":
+        return {"metadata": known.get("metadata", {}), "identifier": identifier}
+    else:
+        content = known.get(part, {} if part == "traits" else [])
+    if isinstance(content, dict) and query.get("verbose", "") not in ("1", "true"):
+        content = {name: _plain(value) for name, value in content.items()}
+    limit = _limit(query)
+    start = _whole(query, "next", 0, 0, 1 << 53)
+    names = list(content) if isinstance(content, dict) else content
+    window = names[start : start + limit]
+    shown = {name: content[name] for name in window} if isinstance(content, dict) else window
+    more = start + limit < len(names)
+    following = str(start + limit) if more else ""
+    url = f"/v1/profiles/{quote(identifier, safe=':')}/{part}"
+    return {
+        part: shown,
+        "cursor": {"url": url, "has_more": more, "next": following, "limit": limit},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A trait without its evidence (``{value, source_id, updated_at}``)."""
+    return value["value"] if isinstance(value, dict) and "value" in value and "updated_at" in value else value
+
+
+async def decision(service: Service, call: Call) -> Reply:
+    return json_reply(service.engine.decision(call.params["decision_id"]), 200, NO_STORE)
+
+
+async def accounting(service: Service, call: Call) -> Reply:
+    return json_reply(service.engine.accounting(), 200, NO_STORE)
+
+
+async def dead_letters(service: Service, call: Call) -> Reply:
+    query = call.query()
+    answer = service.engine.dead_letters(query.get("cursor", ""), _limit(query), query.get("code", ""))
+    return json_reply(answer, 200, NO_STORE)
+
+
+async def replay(service: Service, call: Call) -> Reply:
+    """Try a dead letter again: as it came, or as fixed by the JSON in the body."""
+    fixed = await read_body(call, service.limits.body_bytes)
+    admission = service.engine.replay_dead_letter(call.params["letter_id"], fixed or None)
+    return await _commit(service, admission)
+
+
+async def discard(service: Service, call: Call) -> Reply:
+    """Close a dead letter for good; its bytes stay in the journal until retention removes them."""
+    await read_body(call, service.limits.body_bytes)
+    return await _commit(service, service.engine.discard_dead_letter(call.params["letter_id"]))
+
+
+async def _commit(service: Service, admission: Admission) -> Reply:
+    receipt: Receipt = await service.writer.commit(admission)
+    return json_reply({"success": True, "verdicts": receipt.verdicts})
+
+
+def _limit(query: dict[str, str]) -> int:
+    return _whole(query, "limit", PAGE, 1, PAGE_LIMIT)
+
+
+def _whole(query: dict[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and low <= int(text) <= high):
+        raise InvalidRequest(
+            f"{name} must be a whole number from {low} to {high}",
+            seen=text,
+            where=f"?{name}",
+            remedy="change it",
+        )
+    return int(text)

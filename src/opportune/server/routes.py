@@ -1,0 +1,264 @@
+"""Every route of the API in one table: dispatch, metrics, the OpenAPI document and its test all read it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+
+from opportune.decide.request import DecideRequest, DecideResponse
+from opportune.server import cloudevents, decisions, docs, ingest, pixel, probes, reads
+from opportune.server.call import Call, Reply
+from opportune.server.decisions import RecommendationsRequest
+from opportune.server.service import Service
+from opportune.server.wire import (
+    Batch,
+    CloudEvent,
+    DeadLetters,
+    Health,
+    Readiness,
+    Replayed,
+    SegmentSettings,
+    Tracked,
+    TrackingEvent,
+)
+
+Handler = Callable[[Service, Call], Awaitable[Reply]]
+Access = Literal["open", "write", "secret"]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """``access`` is the key it needs; ``secret`` is enforced before the handler runs, ``write`` by the
+    handler, because the key may be in the body. ``cors`` routes may be called by any page. ``query`` maps
+    parameter names to what they do. ``consumes`` and ``produces`` are content types; the first one documents
+    ``request`` and ``response``."""
+
+    method: str
+    path: str
+    handler: Handler
+    tag: str
+    summary: str
+    access: Access = "open"
+    cors: bool = False
+    request: Any = None
+    response: Any = dict[str, Any]
+    query: dict[str, str] = {}
+    consumes: tuple[str, ...] = ("application/json",)
+    produces: str = "application/json"
+    body_required: bool = True
+
+
+_VERDICTS = {"verdicts": "`true` adds the counts and one verdict per item to the answer"}
+_WRITE_KEY = {"writeKey": "the write key, when it is neither in a header nor in the body"}
+_TEXT = ("application/json", "text/plain")
+_CLOUD = ("application/cloudevents+json", "application/cloudevents-batch+json", "application/json")
+
+
+def _tracking() -> list[Route]:
+    calls: list[tuple[str, str, Handler, Any, str]] = [
+        ("track", "t", ingest.track, TrackingEvent, "Something that a person did"),
+        ("identify", "i", ingest.identify, TrackingEvent, "Who a person is, and their traits"),
+        ("page", "p", ingest.page, TrackingEvent, "A page was viewed"),
+        ("screen", "s", ingest.screen, TrackingEvent, "A screen was viewed"),
+        ("group", "g", ingest.group, TrackingEvent, "The account that a person belongs to"),
+        ("alias", "a", ingest.alias, TrackingEvent, "Two identifiers are one person"),
+        ("batch", "b", ingest.batch, Batch, "Up to 2,500 events"),
+        ("import", "", ingest.batch, Batch, "Historical events, up to 2,500"),
+    ]
+    table: list[Route] = []
+    for name, short, handler, shape, summary in calls:
+        paths = [f"/v1/{name}"]
+        if short:
+            paths += [f"/v1/{short}", f"/{short}"]
+        if name == "batch":
+            paths.append("/beacon/v1/batch")
+        table += [
+            Route(
+                "POST",
+                path,
+                handler,
+                "capture",
+                summary,
+                access="write",
+                cors=True,
+                request=shape,
+                response=Tracked,
+                query={**_WRITE_KEY, **_VERDICTS},
+                consumes=_TEXT,
+            )
+            for path in paths
+        ]
+    table += [
+        Route(
+            "POST",
+            path,
+            ingest.client_metrics,
+            "capture",
+            "Telemetry of the browser SDK itself, accepted and dropped",
+            cors=True,
+            request=dict[str, Any],
+            response=Tracked,
+            consumes=_TEXT,
+        )
+        for path in ("/v1/m", "/m")
+    ]
+    for name, handler in (("track", pixel.track), ("page", pixel.page)):
+        table.append(
+            Route(
+                "GET",
+                f"/pixel/v1/{name}",
+                handler,
+                "capture",
+                f"One {name} event by image address",
+                access="write",
+                response=None,
+                query={
+                    **_WRITE_KEY,
+                    "data": "the event as base64 JSON; otherwise parameters are its fields",
+                    "userId": "who",
+                    "anonymousId": "who, before login",
+                    "event": "the event's name",
+                },
+                produces="image/gif",
+            )
+        )
+    return table
+
+
+ROUTES: tuple[Route, ...] = (
+    *_tracking(),
+    Route(
+        "POST",
+        "/v1/events",
+        cloudevents.events,
+        "capture",
+        "CloudEvents 1.0: structured, batch or binary",
+        access="write",
+        cors=True,
+        request=CloudEvent | list[CloudEvent],
+        response=Tracked,
+        query={**_WRITE_KEY, **_VERDICTS},
+        consumes=_CLOUD,
+    ),
+    Route(
+        "GET",
+        "/v1/projects/{write_key}/settings",
+        probes.settings,
+        "capture",
+        "What the browser SDK loads first",
+        cors=True,
+        response=SegmentSettings,
+    ),
+    Route(
+        "POST",
+        "/v1/decide",
+        decisions.decide,
+        "decide",
+        "What should this person see now?",
+        access="write",
+        cors=True,
+        request=DecideRequest,
+        response=DecideResponse,
+        query=_WRITE_KEY,
+        consumes=_TEXT,
+    ),
+    Route(
+        "POST",
+        "/api/recommendations",
+        decisions.recommendations,
+        "decide",
+        "Ranked item ids for a session told inline",
+        access="write",
+        cors=True,
+        request=RecommendationsRequest,
+        response=list[str],
+        query=_WRITE_KEY,
+        consumes=_TEXT,
+    ),
+    Route(
+        "GET",
+        "/v1/decisions/{decision_id}",
+        reads.decision,
+        "decide",
+        "A decision's record: inputs, scores, reasons, outcomes",
+        access="secret",
+    ),
+    Route(
+        "GET",
+        "/v1/profiles/{identifier:path}",
+        reads.profile,
+        "know",
+        "A person by `type:value`; a part by `/traits`, `/external_ids`, `/events`, `/metadata`, `/links`",
+        access="secret",
+        query={
+            "verbose": "`true` gives each trait with its source and time",
+            "limit": "entries per answer of a part, 1 to 1,000",
+            "next": "where the next page of a part begins",
+        },
+    ),
+    Route(
+        "GET",
+        "/v1/accounting",
+        reads.accounting,
+        "account",
+        "received = stored + duplicate + rejected + suppressed + filtered, by source",
+        access="secret",
+    ),
+    Route(
+        "GET",
+        "/v1/dead-letters",
+        reads.dead_letters,
+        "account",
+        "Events that could not be stored, and why",
+        access="secret",
+        response=DeadLetters,
+        query={
+            "cursor": "from the previous page",
+            "limit": "letters per page, 1 to 1,000",
+            "code": "only this reason code",
+        },
+    ),
+    Route(
+        "POST",
+        "/v1/dead-letters/{letter_id}/replay",
+        reads.replay,
+        "account",
+        "Try a dead letter again, as it came or as fixed in the body",
+        access="secret",
+        request=TrackingEvent,
+        response=Replayed,
+        body_required=False,
+    ),
+    Route(
+        "POST",
+        "/v1/dead-letters/{letter_id}/discard",
+        reads.discard,
+        "account",
+        "Close a dead letter for good",
+        access="secret",
+        response=Replayed,
+    ),
+    Route("GET", "/health", probes.health, "operate", "The process answers", response=Health),
+    Route("GET", "/ready", probes.ready, "operate", "Posts and decisions would succeed", response=Readiness),
+    Route(
+        "GET",
+        "/metrics",
+        probes.metrics,
+        "operate",
+        "Prometheus metrics",
+        response=None,
+        produces="text/plain",
+    ),
+    Route("GET", "/openapi.json", docs.openapi_json, "operate", "This document"),
+    Route(
+        "GET", "/docs", docs.page, "operate", "This document, for people", response=None, produces="text/html"
+    ),
+    Route(
+        "GET",
+        "/.well-known/gpc.json",
+        probes.global_privacy_control,
+        "operate",
+        "Global Privacy Control is honoured here",
+    ),
+)

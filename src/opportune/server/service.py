@@ -1,0 +1,32 @@
+"""What every handler has at hand."""
+
+from __future__ import annotations
+
+import msgspec
+
+from opportune.clock import Clock, system_clock
+from opportune.server.auth import Keys
+from opportune.server.body import BODY_LIMIT
+from opportune.server.contract import Queries
+from opportune.server.metrics import Metrics
+from opportune.server.writer import GroupWriter
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """``body_bytes`` holds before and after decompression."""
+
+    body_bytes: int = BODY_LIMIT
+
+
+class Service(msgspec.Struct, frozen=True):
+    """The engine's queries, the writer, the keys and the clock. ``default_placement`` answers
+    ``/api/recommendations``; ``gpc_updated`` dates the Global Privacy Control statement."""
+
+    engine: Queries
+    writer: GroupWriter
+    keys: Keys
+    metrics: Metrics
+    clock: Clock = system_clock
+    limits: Limits = Limits()
+    default_placement: str = "home_recs"
+    gpc_updated: str = "2026-11-21"
