@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -41,9 +42,10 @@ class Pool(msgspec.Struct):
 
     def by_source(self) -> dict[str, int]:
         """How many candidates each source proposed."""
-        counts = {}
+        counts: dict[str, int] = {}
+        patterns = Counter(self.sources.tolist())
         for bit, name in enumerate(self.names):
-            n = int(np.count_nonzero(self.sources >> bit & 1))
+            n = sum(count for bits, count in patterns.items() if bits >> bit & 1)
             if n:
                 counts[name] = n
         return counts
@@ -69,7 +71,10 @@ def source_names(placement: Placement) -> tuple[str, ...]:
 
 
 def empty_pool(placement: Placement) -> Pool:
-    return _pool(source_names(placement), [], 1)
+    none = np.zeros(0, dtype=np.int32)
+    return Pool(
+        source_names(placement), none, _NOTHING.score, np.zeros(0, np.int64), none, np.zeros(0, np.int8)
+    )
 
 
 def propose(world: World, placement: Placement, query: Query, given: Items | None, stages: Stages) -> Pool:

@@ -11,24 +11,17 @@ from opportune.decide.request import RankedItem
 
 def dress(pool: Pool, verdict: Verdict, speaker: Speaker, catalog: Catalog) -> list[RankedItem]:
     """The shown items in order; the item's public JSON comes ready from the catalogue. O(shown)."""
-    return [
-        RankedItem(
-            item_id=catalog.ids[number],
-            rank=position,
-            score=score,
-            reasons=speaker.reasons(pool, at, pinned=at in verdict.pinned),
-            item=catalog.public(number),
-        )
-        for position, (at, number, score) in enumerate(
-            zip(
-                verdict.shown,
-                pool.item[verdict.shown].tolist(),
-                verdict.score[verdict.shown].astype(float).round(6).tolist(),
-                strict=True,
-            ),
-            start=1,
-        )
-    ]
+    shown = verdict.shown
+    numbers = pool.item[shown].tolist()
+    scores = verdict.score[shown].tolist()
+    sources = pool.sources[shown].tolist()
+    because = pool.because[shown].tolist()
+    items = []
+    for i, number in enumerate(numbers):
+        told = speaker.pinned() if shown[i] in verdict.pinned else speaker.reasons(sources[i], because[i])
+        public = catalog.public(number)
+        items.append(RankedItem(catalog.ids[number], i + 1, round(scores[i], 6), told, public))
+    return items
 
 
 def bare(pool: Pool, verdict: Verdict, catalog: Catalog) -> list[RankedItem]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,28 +14,24 @@ Codes = npt.NDArray[np.int32]
 Order = npt.NDArray[np.intp]
 
 
-def occurrence(codes: Codes) -> npt.NDArray[np.intp]:
-    """For each position, how many before it have the same code. O(n log n).
+def within_cap(codes: Codes, max_per: int, count: int, shown: Iterable[int] = ()) -> list[int]:
+    """The first ``count`` positions, best first, such that no code occurs more than ``max_per`` times, those
+    in ``shown`` counted; -1 is no code. O(positions looked at): stops when it has enough.
 
-    >>> occurrence(np.array([7, 3, 7, 7, 3])).tolist()
-    [0, 0, 1, 2, 1]
+    >>> within_cap(np.array([7, 7, 3, 7, -1, 3]), max_per=1, count=3)
+    [0, 2, 4]
     """
-    n = len(codes)
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    starts = np.zeros(n, dtype=np.intp)
-    if n:
-        new = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        starts[new] = new
-        np.maximum.accumulate(starts, out=starts)
-    before = np.empty(n, dtype=np.intp)
-    before[order] = np.arange(n) - starts
-    return before
-
-
-def within_cap(codes: Codes, max_per: int) -> npt.NDArray[np.bool_]:
-    """Which positions, best first, stay when a code may occur ``max_per`` times; -1 is no kind."""
-    return (occurrence(codes) < max_per) | (codes < 0)
+    used = Counter(shown)
+    stays: list[int] = []
+    for position, code in enumerate(codes.tolist()):
+        if len(stays) >= count:
+            break
+        if code >= 0:
+            if used[code] >= max_per:
+                continue
+            used[code] += 1
+        stays.append(position)
+    return stays
 
 
 def marginal_relevance(score: Floats, codes: Codes, count: int, weight: float) -> Order:

@@ -13,12 +13,13 @@ from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.candidates import Pool
 from opportune.decide.diversity import marginal_relevance, within_cap
-from opportune.decide.placement import Filters, Names, Placement, Rule, window_ms
+from opportune.decide.placement import Filters, Placement, Rule, window_ms
 from opportune.decide.situation import Place, Session
 from opportune.recommend.source import Floats, Items
 
 Mask = npt.NDArray[np.bool_]
 _EXAMPLES = 2
+MAX_REST = 50
 PERSONAL = frozenset(("bought", "dismissed", "in_session", "shown_elsewhere"))
 
 
@@ -61,21 +62,9 @@ def choose(
     A pin stands at its rank when it passes the filters and enough else is shown; pins count towards a
     diversity cap but are not stopped by it.
     """
-    removed: dict[str, int] = {}
-    examples: dict[str, list[int]] = {}
-    hidden: dict[str, list[int]] = {}
-    keep = np.ones(len(pool), dtype=np.bool_)
-    for reason, bad in _refusals(placement.filters, pool.item, known, catalog):
-        bad &= keep
-        n = int(np.count_nonzero(bad))
-        if n:
-            removed[reason] = n
-            gone = pool.item[np.flatnonzero(bad)].tolist()
-            if reason in PERSONAL:
-                hidden[reason] = gone
-            else:
-                examples[reason] = gone[:_EXAMPLES]
-            keep &= ~bad
+    refused, reasons = _refused(placement.filters, pool.item, known, catalog)
+    keep = refused == 0
+    removed, examples, hidden = _accounted(refused, reasons, pool.item)
     final, bury, boosted = _ruled(placement.rules, pool.item, score, catalog)
     pins = _pins(placement.rules, pool.item, keep, catalog, count)
     order = _ordered(keep, final, pool.tier, bury)
@@ -85,7 +74,7 @@ def choose(
     for at in sorted(pins):
         shown.insert(at - 1, pins[at])
     taken = set(shown)
-    rest = [i for i in order[: count + 50].tolist() if i not in taken]
+    rest = [i for i in order[: count + MAX_REST].tolist() if i not in taken][:MAX_REST]
     return Verdict(shown, rest, final, removed, examples, hidden, boosted, frozenset(pins.values()))
 
 
@@ -110,76 +99,110 @@ def safe_choice(
     return verdict
 
 
-def _refusals(filters: Filters, items: Items, known: Known, catalog: Catalog) -> Iterable[tuple[str, Mask]]:
-    """(reason, which candidates it removes), for the filters that can remove anything."""
-    if filters.in_stock:
-        yield "not_available", ~catalog.available[items]
-    if filters.listed:
-        yield "not_listed", ~catalog.listed[items]
-    if known.place.item >= 0 and filters.repeat != "allow":
-        yield "current_item", items == known.place.item
-    if known.exclude:
-        yield "excluded", _among(items, catalog.numbers(known.exclude))
-    if known.elsewhere:
-        yield "shown_elsewhere", _among(items, np.fromiter(known.elsewhere, np.int32))
+def _refused(
+    filters: Filters, items: Items, known: Known, catalog: Catalog
+) -> tuple[npt.NDArray[np.int8], list[str]]:
+    """For each candidate 0, or 1 + the index of the reason why it may not be shown.
+
+    The sets of items that may not be shown are marked in one table over item numbers, so that their size
+    costs nothing per candidate; an empty table of n bytes is all that grows with the catalogue.
+    """
+    marks = np.zeros(len(catalog), dtype=np.int8)
+    reasons: list[str] = []
+    for reason, numbers in _refused_items(filters, items, known, catalog):
+        reasons.append(reason)
+        marks[numbers] = len(reasons)
+    refused = marks[items]
+    for reason, bad in _refused_kinds(filters, items, known, catalog):
+        reasons.append(reason)
+        refused[bad] = len(reasons)
+    return refused, reasons
+
+
+def _accounted(
+    refused: npt.NDArray[np.int8], reasons: list[str], items: Items
+) -> tuple[dict[str, int], dict[str, list[int]], dict[str, list[int]]]:
+    """Counts by reason, examples, and all of what was removed for the person's sake."""
+    removed: dict[str, int] = {}
+    examples: dict[str, list[int]] = {}
+    hidden: dict[str, list[int]] = {}
+    counts = np.bincount(refused, minlength=1).tolist()
+    for at, count in enumerate(counts[1:], start=1):
+        if count:
+            reason = reasons[at - 1]
+            gone = items[refused == at].tolist()
+            removed[reason] = count
+            if reason in PERSONAL:
+                hidden[reason] = gone
+            else:
+                examples[reason] = gone[:_EXAMPLES]
+    return removed, examples, hidden
+
+
+def _refused_items(
+    filters: Filters, items: Items, known: Known, catalog: Catalog
+) -> Iterable[tuple[str, Items | list[int]]]:
+    """(reason, item numbers) of the filters that name items. Of two reasons the later is told."""
+    if filters.exclude_bought is not None and known.bought:
+        window = window_ms(filters.exclude_bought.window)
+        yield "bought", _bought(items, known.bought, None if window is None else known.now - window, catalog)
     touched = known.session.touched
     if touched:
         if filters.repeat == "once":
-            yield "in_session", _among(items, np.fromiter(touched, np.int32))
+            yield "in_session", list(touched)
         elif filters.exclude_in_session:
-            kinds = set(filters.exclude_in_session)
-            numbers = [number for number, words in touched.items() if not kinds.isdisjoint(words)]
-            if numbers:
-                yield "in_session", _among(items, np.array(numbers, dtype=np.int32))
-    if filters.exclude_bought is not None and known.bought:
-        window = window_ms(filters.exclude_bought.window)
-        since = None if window is None else known.now - window
-        yield "bought", _bought(items, known.bought, since, catalog)
+            kinds = filters.exclude_in_session
+            yield "in_session", [n for n, words in touched.items() if not words.isdisjoint(kinds)]
+    if known.elsewhere:
+        yield "shown_elsewhere", list(known.elsewhere)
     if filters.exclude_dismissed and known.dismissed:
-        yield "dismissed", _mentioned(items, known.dismissed, catalog)
-    if filters.same_category and known.place.category >= 0:
-        yield "other_category", catalog.category[items] != known.place.category
-    yield from _named(filters, items, catalog)
+        yield "dismissed", catalog.numbers(known.dismissed)
+    if known.exclude:
+        yield "excluded", catalog.numbers(known.exclude)
+    if filters.deny.items:
+        yield "denied_item", catalog.numbers(filters.deny.items)
+    if known.place.item >= 0 and filters.repeat != "allow":
+        yield "current_item", [known.place.item]
+
+
+def _refused_kinds(
+    filters: Filters, items: Items, known: Known, catalog: Catalog
+) -> Iterable[tuple[str, Mask]]:
+    """(reason, which candidates) of the filters that look at what an item is."""
     if filters.price is not None:
         price = catalog.price[items]
         yield "price", ~((price >= filters.price.min) & (price <= filters.price.max))
+    if filters.same_category and known.place.category >= 0:
+        yield "other_category", catalog.category[items] != known.place.category
+    if filters.allow.items:
+        yield "not_allowed_item", ~np.isin(items, catalog.numbers(filters.allow.items))
+    for attribute, allowed, denied in (
+        ("category", filters.allow.categories, filters.deny.categories),
+        ("brand", filters.allow.brands, filters.deny.brands),
+    ):
+        if allowed:
+            yield f"not_allowed_{attribute}", ~_equal(items, attribute, allowed, catalog)
+        if denied:
+            yield f"denied_{attribute}", _equal(items, attribute, denied, catalog)
+    if filters.listed:
+        yield "not_listed", ~catalog.listed[items]
+    if filters.in_stock:
+        yield "not_available", ~catalog.available[items]
 
 
-def _named(filters: Filters, items: Items, catalog: Catalog) -> Iterable[tuple[str, Mask]]:
-    for what, allowed in (("not_allowed", True), ("denied", False)):
-        names: Names = filters.allow if allowed else filters.deny
-        if names.items:
-            among = _among(items, catalog.numbers(names.items))
-            yield f"{what}_item", ~among if allowed else among
-        for attribute, values in (("category", names.categories), ("brand", names.brands)):
-            if values:
-                among = _equal(items, attribute, values, catalog)
-                yield f"{what}_{attribute}", ~among if allowed else among
+_MANY_BOUGHT = 500
 
 
-def _among(items: Items, numbers: Items) -> Mask:
-    """Which items are in ``numbers``. A comparison table beats sorting while it is small."""
-    if len(numbers) * len(items) <= 4_096:
-        return np.asarray((items[:, None] == numbers).any(axis=1))
-    return np.isin(items, numbers)
-
-
-def _mentioned(items: Items, item_ids: Collection[str], catalog: Catalog) -> Mask:
-    """Which items are named by ``item_ids``; looks up the shorter of the two sides."""
-    if len(item_ids) <= len(items):
-        return _among(items, catalog.numbers(item_ids))
-    ids = catalog.ids
-    return np.fromiter((ids[i] in item_ids for i in items.tolist()), np.bool_, len(items))
-
-
-def _bought(items: Items, bought: Mapping[str, Millis], since: Millis | None, catalog: Catalog) -> Mask:
-    if len(bought) <= len(items):
+def _bought(
+    items: Items, bought: Mapping[str, Millis], since: Millis | None, catalog: Catalog
+) -> Items | list[int]:
+    """Numbers of what was bought since then. For a long history only the candidates are looked up."""
+    if len(bought) <= _MANY_BOUGHT:
         recent = bought if since is None else [i for i, time in bought.items() if time >= since]
-        return _among(items, catalog.numbers(recent))
+        return catalog.numbers(recent)
     ids = catalog.ids
-    never = -1 if since is None else since - 1
     least = 0 if since is None else since
-    return np.fromiter((bought.get(ids[i], never) >= least for i in items.tolist()), np.bool_, len(items))
+    return [n for n in items.tolist() if bought.get(ids[n], -1) >= least]
 
 
 def _equal(items: Items, attribute: str, values: Iterable[object], catalog: Catalog) -> Mask:
@@ -233,9 +256,9 @@ def _ordered(
     keep: Mask, score: Floats, tier: npt.NDArray[np.int8], bury: Mask | None
 ) -> npt.NDArray[np.intp]:
     """Indices of the kept, best first: the sources' before the fallbacks', buried last, ties as they were."""
-    kept = np.flatnonzero(keep)
+    kept = keep.nonzero()[0]
     if bury is None and not tier.any():
-        return kept[np.argsort(-score[kept], kind="stable")]
+        return kept[(-score[kept]).argsort(kind="stable")]
     last = tier[kept] if bury is None else tier[kept] + np.int8(64) * bury[kept]
     return kept[np.lexsort((-score[kept], last))]
 
@@ -258,11 +281,10 @@ def _diverse(
         return order[:places].tolist(), 0
     codes = catalog.column(diversity.by).codes
     if diversity.max_per is not None:
-        led = np.concatenate((np.array(pinned, dtype=np.intp), order)) if pinned else order
-        stays = within_cap(codes[items[led]], diversity.max_per)[len(pinned) :]
-        picked = np.flatnonzero(stays)[:places]
-        passed_over = int(picked[-1]) + 1 - len(picked) if len(picked) else int(np.count_nonzero(~stays))
-        return order[picked].tolist(), passed_over
+        shown = codes[items[pinned]].tolist() if pinned else []
+        picked = within_cap(codes[items[order]], diversity.max_per, places, shown)
+        looked_at = len(order) if len(picked) < places else picked[-1] + 1
+        return order[picked].tolist(), looked_at - len(picked)
     assert diversity.mmr is not None  # the definition has either
     best = marginal_relevance(score[order], codes[items[order]], places, diversity.mmr)
     return order[best].tolist(), 0

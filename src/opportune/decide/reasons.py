@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from opportune.catalog.items import Catalog
-from opportune.decide.candidates import PINNED, Pool
+from opportune.decide.candidates import PINNED
 from opportune.decide.placement import DEFAULT, GIVEN, Placement
 from opportune.decide.request import Reason
 from opportune.decide.situation import Place, Session
@@ -27,7 +25,7 @@ TEXTS: Mapping[str, str] = {
     "default": "our recommendation",
     "pinned": "featured",
 }
-"""Text by reason code; a placement's ``reasons`` replace them. ``{item}`` and ``{category}`` get filled in."""
+"""Text by reason code; a placement's ``reasons`` replace them."""
 
 _WITHOUT_ITEM: Mapping[str, str] = {
     "viewed_together": "others viewed it too",
@@ -42,49 +40,65 @@ _ON_ITS_PAGE: Mapping[str, str] = {
 _CODE_OF: Mapping[str, str] = {GIVEN: "search", DEFAULT: "default", PINNED: "pinned"}
 
 
-class Speaker(msgspec.Struct, frozen=True):
-    """What the reasons of one decision are told from. Names only items that this session has touched, or the
-    item of the page: nothing of what other people did is ever told but that they did."""
+class Speaker:
+    """Tells the reasons of one decision. Names only items that this session has touched, or the item of the
+    page: nothing of what other people did is ever told but that they did."""
 
-    placement: Placement
-    codes: tuple[str, ...]
-    place: Place
-    session: Session
-    catalog: Catalog
+    def __init__(
+        self, placement: Placement, codes: tuple[str, ...], place: Place, session: Session, catalog: Catalog
+    ) -> None:
+        self._own = placement.reasons
+        self._codes = codes
+        self._place = place
+        self._touched = session.touched
+        self._catalog = catalog
+        self._told: dict[tuple[int, int], list[Reason]] = {}
+        self._said: dict[tuple[str, int], Reason] = {}
 
-    def reasons(self, pool: Pool, at: int, *, pinned: bool) -> list[Reason]:
-        """The reasons for one shown item, the one that speaks loudest first. At most two."""
-        if pinned:
-            return [self._say("pinned", -1)]
-        because = int(pool.because[at])
-        if because != self.place.item and because not in self.session.touched:
+    def reasons(self, sources: int, because: int) -> list[Reason]:
+        """The reasons for a candidate of these source bits, loudest first, at most two."""
+        told = self._told.get((sources, because))
+        if told is None:
+            told = self._told[sources, because] = self._tell(sources, because)
+        return told
+
+    def pinned(self) -> list[Reason]:
+        """The reason for an item that stands where it stands by rule."""
+        return [self._say("pinned", -1)]
+
+    def _tell(self, sources: int, because: int) -> list[Reason]:
+        if because != self._place.item and because not in self._touched:
             because = -1
-        bits = int(pool.sources[at])
-        spoken: list[str] = []
-        for bit, code in enumerate(self.codes):
-            if bits >> bit & 1 and code not in spoken:
-                spoken.append(code)
-        if len(spoken) > 1 and "search" in spoken:
-            spoken.remove("search")
-        told = [self._say(code, because) for code in spoken[:2]]
-        return told[:1] if len(told) == 2 and told[0].text == told[1].text else told
+        codes: list[str] = []
+        for bit, code in enumerate(self._codes):
+            if sources >> bit & 1 and code not in codes:
+                codes.append(code)
+        if len(codes) > 1 and "search" in codes:
+            codes.remove("search")
+        return [self._say(code, because) for code in codes[:2]]
 
     def _say(self, code: str, because: int) -> Reason:
-        own = self.placement.reasons.get(code)
+        said = self._said.get((code, because))
+        if said is None:
+            said = self._said[code, because] = self._phrase(code, because)
+        return said
+
+    def _phrase(self, code: str, because: int) -> Reason:
+        own = self._own.get(code)
         text = own or TEXTS.get(code, "")
         names_item = "{item}" in text
         if names_item and because < 0:
             text = _WITHOUT_ITEM.get(code, "")
-        elif names_item and own is None and because not in self.session.touched:
+        elif names_item and own is None and because not in self._touched:
             text = _ON_ITS_PAGE.get(code, text)
         if "{category}" in text:
-            if self.place.category < 0:
+            if self._place.category < 0:
                 text = _WITHOUT_ITEM.get(code, "")
             else:
-                text = text.replace("{category}", shorten(self.catalog.category_names[self.place.category]))
+                text = text.replace("{category}", shorten(self._catalog.category_names[self._place.category]))
         if "{item}" in text:
-            text = text.replace("{item}", shorten(self.catalog.name(because)))
-        item_id = self.catalog.ids[because] if names_item and because >= 0 else ""
+            text = text.replace("{item}", shorten(self._catalog.name(because)))
+        item_id = self._catalog.ids[because] if names_item and because >= 0 else ""
         return Reason(code, text[:TEXT_CHARS], item_id)
 
 

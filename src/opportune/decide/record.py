@@ -9,10 +9,10 @@ from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.candidates import Pool
 from opportune.decide.policy import Verdict
-from opportune.decide.request import DecideRequest, Decision, DecisionRecord, Reason
+from opportune.decide.request import DecideRequest, Decision, DecisionRecord
 from opportune.decide.situation import Session
 
-MAX_UNSHOWN = 20
+MAX_UNSHOWN = 16
 _MAX_GIVEN = 200
 _MAX_CONTEXT_CHARS = 256
 _MAX_CONTEXT_KEYS = 20
@@ -35,7 +35,8 @@ def record_of(
 
     ``inputs`` has what :func:`~opportune.decide.replay.replay` needs: the session as item ids, kinds and ages
     in milliseconds, the request's own candidates, exclusions and count, what policy hid about the person, and
-    (``by_source``, ``examples``, ``boosted``) what explanations name.
+    (``by_source``, ``examples``, ``boosted``) what explanations name. ``reasons`` are the distinct first
+    reasons of the shown items, and ``reason_of`` has a byte per shown item, its index there.
     """
     ids = catalog.ids
     kept = verdict.shown + verdict.rest[:MAX_UNSHOWN]
@@ -59,6 +60,11 @@ def record_of(
     if verdict.hidden:
         hidden = {why: [ids[n] for n in numbers[:_MAX_GIVEN]] for why, numbers in verdict.hidden.items()}
         inputs["hidden"] = hidden
+    first = [shown.reasons[0] for shown in decision.items if shown.reasons]
+    reasons = {(reason.code, reason.text, reason.item_id): reason for reason in first}
+    if 0 < len(first) == len(verdict.shown):
+        at = {key: i for i, key in enumerate(reasons)}
+        inputs["reason_of"] = bytes(at[reason.code, reason.text, reason.item_id] for reason in first)
     return DecisionRecord(
         decision_id=decision.decision_id,
         placement=decision.placement,
@@ -68,13 +74,13 @@ def record_of(
         context=bounded_context(request.context),
         inputs=inputs,
         candidates=[ids[number] for number in item],
-        scores=verdict.score[kept].astype(float).round(6).tolist(),
+        scores=verdict.score[kept].tolist(),
         sources=pool.sources[kept].tolist(),
         because=[ids[number] if number >= 0 else "" for number in because],
         source_names=pool.names,
         shown=len(verdict.shown),
         propensities=[1.0] * len(verdict.shown),
-        reasons=[entry.reasons[0] if entry.reasons else Reason("", "") for entry in decision.items],
+        reasons=list(reasons.values()),
         experiment=decision.experiment,
         consent=decision.consent,
         degraded=decision.degraded,

@@ -124,11 +124,11 @@ def session_of(touches: Sequence[Touch], events: Sequence[Event], now: Millis, c
             numbers.append(number)
             kinds.append(kind)
             times.append(time)
-    ages = np.maximum((now - np.array(times[-SESSION_ITEMS:], dtype=np.float64)) / 1000.0, 0.0)
+    ages = [max(now - time, 0) / 1000.0 for time in times[-SESSION_ITEMS:]]
     return Session(
         np.array(numbers[-SESSION_ITEMS:], dtype=np.int32),
         np.array(kinds[-SESSION_ITEMS:], dtype=np.int8),
-        ages.astype(np.float32),
+        np.array(ages, dtype=np.float32),
         touched,
     )
 
