@@ -17,14 +17,14 @@ Ranks = npt.NDArray[np.int32]
 
 
 @kernel
-def _knn_ranks(index, scratch, weights, rarity, sizes, steps, item, first, at, ranks):  # type: ignore[no-untyped-def]
+def _knn_ranks(index, scratch, weights, rarity, sizes, steps, echo, item, first, at, ranks):  # type: ignore[no-untyped-def]
     out_item = np.empty(DEPTH, np.int32)
     out_score = np.empty(DEPTH, np.float32)
     out_because = np.empty(DEPTH, np.int32)
     for case in range(len(at)):
         start = max(first[case], at[case] - MAX_SESSION)
         found = query_index(
-            index, scratch, weights, rarity, sizes, steps, item[start : at[case]], DEPTH,
+            index, scratch, weights, rarity, sizes, steps, echo, item[start : at[case]], DEPTH,
             out_item, out_score, out_because,
         )  # fmt: skip
         target = item[at[case]]

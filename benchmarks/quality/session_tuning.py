@@ -18,15 +18,20 @@ GRID: dict[str, tuple[float, ...]] = {
     "neighbours": (100, 200, 300, 500, 800, 1200),
     "position_decay": (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "anchor_decay": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0),
-    "match_rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0),
+    "match_rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0),
     "length_power": (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0),
     "after_decay": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "before_decay": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "before_factor": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    "rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5),
-    "seen": (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0),
-    "seen_decay": (0.6, 0.7, 0.8, 0.9, 1.0, 1.1),
-    "seen_last": (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5),
+    "rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
+    "echo_items": (0, 3, 5, 7, 9, 12, 16),
+    "echo_neighbours": (50, 100, 200, 300, 500),
+    "echo_weight": (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
+    "seen": (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0),
+    "seen_last": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0),
+    "revisit": (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15),
+    "revisit_decay": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "revisit_power": (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0),
 }
 HALF_LIVES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)
 """Recency half-lives tried, as shares of the history."""
@@ -113,6 +118,7 @@ def _neighbour(
     changes: dict[str, float] = {knob: int(value) if isinstance(now, int) else value}
     if knob == "recent_sessions":
         changes["neighbours"] = min(config.neighbours, int(value))
+        changes["echo_neighbours"] = min(config.echo_neighbours, int(value))
     elif knob == "neighbours":
         changes["recent_sessions"] = max(config.recent_sessions, int(value))
     return msgspec.structs.replace(config, **changes)

@@ -56,6 +56,12 @@ configs = st.builds(
     before_factor=st.sampled_from([0.5, 1.0]),
     rarity=st.sampled_from([0.0, 1.0, 1.5]),
     seen=st.sampled_from([0.0, 0.6, 1.0]),
+    echo_items=st.sampled_from([0, 2, 16]),
+    echo_neighbours=st.sampled_from([1, 4]),
+    echo_weight=st.sampled_from([0.0, 0.3]),
+    revisit=st.sampled_from([0.0, 0.1]),
+    revisit_decay=st.sampled_from([0.5, 1.0]),
+    revisit_power=st.sampled_from([0.5, 1.0]),
     seen_last=st.sampled_from([0.2, 1.0]),
     capacity_clicks=st.sampled_from([16, 64, 256]),
     capacity_items=st.just(ITEMS),
@@ -85,6 +91,9 @@ def small(**knobs: object) -> SessionKnn:
         "before_factor": 0.1,
         "before_decay": 1.0,
         "position_decay": 0.5,
+        "echo_items": 0,
+        "echo_neighbours": 1,
+        "revisit": 0.0,
         "capacity_clicks": 64,
         "capacity_items": ITEMS,
         "kind_weight": (1.0, 2.0, 4.0),
@@ -98,7 +107,7 @@ def test_scores_are_similarity_times_nearness_times_kind() -> None:
     answer = source.recommend(query(1))
     assert dict(zip(answer.item.tolist(), answer.score.tolist(), strict=True)) == pytest.approx(
         {1: 1.0, 2: 0.5 * 1, 3: 0.5 * 0.5 * 4}
-    )
+    )  # the largest is scaled to 1; here it is 1    )
     assert answer.because.tolist() == [1, 1, 1]
 
 

@@ -29,6 +29,7 @@ from opportune.recommend.vmis_kernel import (
 _LAST_LINK = 2**31 - 2
 """Links are int32; before they run out the index is built again from the clicks that it still holds."""
 MAX_COUNT = 1000
+Sizes = tuple[int, int, int, int, int, int]
 
 
 class SessionKnn:
@@ -56,6 +57,8 @@ class SessionKnn:
             config.neighbours,
             config.last_items,
             int(config.linear_positions),
+            config.echo_items,
+            config.echo_neighbours,
         )
         self._scratch = _scratch(config)
         self._rarity_bucket = -1
@@ -112,13 +115,21 @@ class SessionKnn:
         found = query_index(*self.kernel_state(), query.session[-MAX_SESSION:], count, item, score, because)
         return Candidates(item[:found], score[:found], because[:found])
 
-    def kernel_state(self) -> tuple[Index, Scratch, Weights, Table, tuple[int, int, int, int], float]:
+    def kernel_state(self) -> tuple[Index, Scratch, Weights, Table, Sizes, float, float]:
         """The first arguments of :func:`query_index`, with rarity as of now."""
         bucket = bucket_of_count(self.clicks)
         if bucket != self._rarity_bucket:
             self._rarity = rarity_table(self.config, self.clicks)
             self._rarity_bucket = bucket
-        return self.index, self._scratch, self._weights, self._rarity, self._sizes, self._steps_per_click
+        return (
+            self.index,
+            self._scratch,
+            self._weights,
+            self._rarity,
+            self._sizes,
+            self._steps_per_click,
+            self.config.echo_weight,
+        )
 
     def _renumber(self) -> None:
         old = self.index
@@ -134,7 +145,7 @@ class SessionKnn:
 
 def _scratch(config: SessionKnnConfig) -> Scratch:
     m = config.recent_sessions
-    touched = config.neighbours * MAX_SESSION
+    touched = (config.neighbours + config.echo_neighbours + 1) * MAX_SESSION
     return Scratch(
         slot_of_session=np.zeros(1 << (2 * m).bit_length(), np.int32),
         session=np.zeros(m, np.int32),
@@ -147,6 +158,7 @@ def _scratch(config: SessionKnnConfig) -> Scratch:
         slot_of_item=np.zeros(config.capacity_items, np.int32),
         item=np.zeros(touched, np.int32),
         score=np.zeros(touched),
+        echo=np.zeros(touched),
         share=np.zeros((touched, config.last_items)),
         chosen=np.zeros(MAX_COUNT, np.int32),
     )

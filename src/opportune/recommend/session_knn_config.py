@@ -41,8 +41,13 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     match weight), times ``after_decay ** d`` or ``before_factor * before_decay ** d`` at distance d after or
     before the match, times the weight of the click's kind, times the item's rarity to the power ``rarity``.
 
-    Items of the query session are multiplied by ``seen * seen_decay ** (r - 1)``, the newest by
-    ``seen_last``; the placement decides whether they may be shown.
+    Echo: the sessions nearest to the best ``echo_items`` new items, each weighted by its score, are asked
+    as well, and what they say (scaled to a maximum of 1) counts ``echo_weight``. This is pseudo relevance
+    feedback (Rocchio, 1971): it reaches items that nobody touched together with those of the session.
+
+    Returning: the score of an item of the session is multiplied by ``seen`` (the newest: ``seen_last``), and
+    ``revisit * revisit_decay ** r * touches ** revisit_power`` of the total score of all items is added. The
+    placement decides whether they may be shown.
 
     Rarity is ``log(1 + clicks / clicks of the item)``. ``capacity_clicks`` (a power of two) bounds memory
     at 25 bytes a click: the newest clicks are kept. ``capacity_items`` bounds item numbers. Pages are touched
@@ -62,9 +67,14 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     before_decay: float = 0.9
     before_factor: float = 0.9
     rarity: float = 1.0
+    echo_items: int = 9
+    echo_neighbours: int = 200
+    echo_weight: float = 0.2
     seen: float = 1.0
-    seen_decay: float = 1.0
     seen_last: float = 1.0
+    revisit: float = 0.02
+    revisit_decay: float = 0.8
+    revisit_power: float = 1.0
     kind_weight: tuple[float, float, float] = (1.0, 1.5, 2.0)
     capacity_clicks: int = 1 << 24
     capacity_items: int = 1 << 22
@@ -77,6 +87,12 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
                 "neighbours must be 1 to recent_sessions, and that at most 20,000",
                 seen=f"{self.neighbours} of {self.recent_sessions}",
                 remedy="use 300 of 1,000",
+            )
+        if not 0 <= self.echo_items <= 16 or not 1 <= self.echo_neighbours <= self.recent_sessions:
+            raise InvalidDefinition(
+                "echo_items must be 0 to 16 and echo_neighbours 1 to recent_sessions",
+                seen=f"{self.echo_items} and {self.echo_neighbours}",
+                remedy="use 9 and 200",
             )
         if self.capacity_clicks < 2 or self.capacity_clicks & (self.capacity_clicks - 1):
             raise InvalidDefinition(
@@ -98,6 +114,8 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
             after_decay=1.0,
             before_decay=1.0,
             before_factor=1.0,
+            echo_items=0,
+            revisit=0.0,
             kind_weight=(1.0, 1.0, 1.0),
         )
 
@@ -111,6 +129,8 @@ class Weights(NamedTuple):
     before: Table
     length: Table
     seen: Table
+    revisit: Table
+    times: Table
     kind: Table
     recency: Table
 
@@ -119,7 +139,7 @@ def weights(config: SessionKnnConfig) -> Weights:
     steps = np.arange(MAX_SESSION + 1, dtype=np.float64)
     before = config.before_factor * config.before_decay**steps
     before[0] = 1.0
-    seen = config.seen * config.seen_decay ** np.maximum(steps - 1, 0)
+    seen = np.full(len(steps), config.seen)
     seen[0] = config.seen_last
     ages = np.arange(16 * RECENCY_STEPS) / RECENCY_STEPS
     return Weights(
@@ -129,6 +149,8 @@ def weights(config: SessionKnnConfig) -> Weights:
         before=before,
         length=np.maximum(steps, 1.0) ** -config.length_power,
         seen=seen,
+        revisit=config.revisit * config.revisit_decay**steps,
+        times=steps**config.revisit_power,
         kind=np.array(config.kind_weight, dtype=np.float64),
         recency=2.0**-ages if config.recency_half_life > 0 else np.ones(1),
     )

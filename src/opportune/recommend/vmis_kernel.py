@@ -2,9 +2,9 @@
 
 One arena holds every click; a click links to the older click of the same item and of the same session, so
 appending is O(1) and the index is always live, and both lists are in order of recency as they stand. The
-arena is a ring: when it is full the newest click takes the place of the oldest. A link is ``1 + click number`` (0:
-none, so zeroed memory is an empty index), and is dead once its click was overwritten: links to old clicks are
-never repaired, only checked. ``vmis.py`` is the readable reference of :func:`query_index`.
+arena is a ring: when it is full the newest click takes the place of the oldest. A link is
+``1 + click number`` (0: none, so zeroed memory is an empty index), and is dead once its click was
+overwritten: links to old clicks are never repaired, only checked. ``vmis.py`` is the readable reference of :func:`query_index`.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Scratch(NamedTuple):
     slot_of_item: Ints
     item: Ints
     score: Table
+    echo: Table
     share: Table
     chosen: Ints
 
@@ -150,62 +151,38 @@ def kth_largest(values: Table, n: int, k: int) -> float:
 
 
 @kernel
-def query_index(
+def gather(
     index: Index,
     scratch: Scratch,
     weights: Weights,
     rarity: Table,
-    sizes: tuple[int, int, int, int],
     steps_per_click: float,
-    query: Ints,
-    count: int,
-    out_item: Ints,
-    out_score: npt.NDArray[np.float32],
-    out_because: Ints,
+    most_sessions: int,
+    most_neighbours: int,
+    terms: Ints,
+    term_weight: Table,
+    loudness: Table,
+    speaks_for: Ints,
+    score: Table,
+    touched: int,
+    shared_from: int,
 ) -> int:
-    """Write the best ``count`` items for a session of item numbers (oldest first, at most 50) and return how
-    many there are. ``sizes`` is (m, k, last_items, linear positions as 0 or 1).
-
-    O(m log q + k * length + touched log count), whatever the size of the index.
-    """
+    """Add to ``score`` what the sessions nearest to the weighted items ``terms`` say; returns how many items
+    are touched now. Items in slots below ``shared_from`` do not add to ``share``."""
     arena, kinds, items, sessions, counters = index
-    (slot_of_session, session, anchor, nearest, matched, similarity, ordered, walk, slot_of_item, item, score,
-     share, chosen) = scratch  # fmt: skip
-    most_sessions, most_neighbours, last_items, linear = sizes
+    (slot_of_session, session, anchor, nearest, matched, similarity, ordered, walk, slot_of_item, item, _, _,
+     share, _) = scratch  # fmt: skip
     appended = counters[APPENDED]
-    capacity = len(arena)
-    mask = capacity - 1
-    oldest = max(appended - capacity, 0)
-    length = len(query)
+    mask = len(arena) - 1
+    oldest = max(appended - len(arena), 0)
+    q = len(terms)
 
-    # 1 The last distinct items that are known, newest first.
-    known = np.empty(16, np.int32)
-    back_of_known = np.empty(16, np.int32)
-    head = np.empty(16, np.int32)
-    weight = np.empty(16, np.float64)
-    q = 0
-    for back in range(length):
-        i = query[length - 1 - back]
-        if i < 0 or i >= len(items) or items[i, CLICKS] == 0:
-            continue
-        repeated = False
-        for j in range(q):
-            if known[j] == i:
-                repeated = True
-        if repeated:
-            continue
-        known[q] = i
-        back_of_known[q] = back
-        head[q] = items[i, NEWEST]
-        position = (length - back) / length if linear else weights.position[back]
-        weight[q] = position * rarity[0, bucket_of_count(items[i, CLICKS])]
-        q += 1
-        if q == last_items:
-            break
-    if q == 0:
-        return 0
-
-    # 2 The most recent sessions that touched them: a merge of lists that are in order of recency.
+    # 1 The most recent sessions that touched the items: a merge of lists that are in order of recency.
+    head = np.empty(q, np.int32)
+    term_rarity = np.empty(q, np.float64)
+    for j in range(q):
+        head[j] = items[terms[j], NEWEST]
+        term_rarity[j] = term_weight[j] * rarity[0, bucket_of_count(items[terms[j], CLICKS])]
     hash_mask = len(slot_of_session) - 1
     slot_of_session[:] = 0
     n = 0
@@ -236,10 +213,10 @@ def query_index(
             anchor[slot] = link
             nearest[slot] = j
             matched[slot] = 1 << j
-            similarity[slot] = weight[j]
+            similarity[slot] = term_rarity[j]
         elif not matched[slot] >> j & 1:
             matched[slot] |= 1 << j
-            similarity[slot] += weight[j]
+            similarity[slot] += term_rarity[j]
             if j < nearest[slot]:
                 nearest[slot] = j
                 anchor[slot] = link
@@ -250,7 +227,7 @@ def query_index(
         similarity[slot] *= weights.recency[min(step, len(weights.recency) - 1)]
         ordered[slot] = similarity[slot]
 
-    # 3 The most similar of them; of equals the more recent.
+    # 2 The most similar of them; of equals the more recent.
     threshold = -1.0
     ties = n
     if n > most_neighbours:
@@ -260,8 +237,7 @@ def query_index(
             if similarity[slot] > threshold:
                 ties -= 1
 
-    # 4 Their clicks, newest first, weighted by distance to the match.
-    touched = 0
+    # 3 Their clicks, newest first, weighted by distance to the match.
     for slot in range(n):
         if similarity[slot] < threshold:
             continue
@@ -269,8 +245,8 @@ def query_index(
             if ties == 0:
                 continue
             ties -= 1
-        speaker = nearest[slot]
-        strength = similarity[slot] * weights.anchor[back_of_known[speaker]]
+        speaker = speaks_for[nearest[slot]]
+        strength = similarity[slot] * loudness[nearest[slot]]
         clicks = 0
         match = MAX_SESSION
         link = sessions[session[slot] & mask, NEWEST]
@@ -292,36 +268,151 @@ def query_index(
             if t >= touched or item[t] != i:
                 t = touched
                 touched += 1
-                slot_of_item[i] = t
-                item[t] = i
-                score[t] = 0.0
-                for j in range(q):
-                    share[t, j] = 0.0
+                _take_slot(scratch, t, i)
             score[t] += part
-            share[t, speaker] += part
+            if t >= shared_from:
+                share[t, speaker] += part
+    return touched
+
+
+@kernel
+def _take_slot(scratch: Scratch, slot: int, item: int) -> None:
+    scratch.slot_of_item[item] = slot
+    scratch.item[slot] = item
+    scratch.score[slot] = 0.0
+    scratch.echo[slot] = 0.0
+    scratch.share[slot, :] = 0.0
+
+
+@kernel
+def _to_unit(score: Table, item: Ints, touched: int, items: Ints, rarity: Table) -> None:
+    """Weigh by the items' rarity and scale so that the largest score is 1."""
+    top = 0.0
     for t in range(touched):
         score[t] *= rarity[1, bucket_of_count(items[item[t], CLICKS])]
+        top = max(top, score[t])
+    if top > 0.0:
+        for t in range(touched):
+            score[t] /= top
+
+
+@kernel
+def query_index(
+    index: Index,
+    scratch: Scratch,
+    weights: Weights,
+    rarity: Table,
+    sizes: tuple[int, int, int, int, int, int],
+    steps_per_click: float,
+    echo_weight: float,
+    query: Ints,
+    count: int,
+    out_item: Ints,
+    out_score: npt.NDArray[np.float32],
+    out_because: Ints,
+) -> int:
+    """Write the best ``count`` items for a session of item numbers (oldest first, at most 50) and return how
+    many there are. ``sizes``: m, k, last_items, linear positions (0 or 1), echo_items, echo_neighbours.
+
+    O(m log q + k * length + touched log count), whatever the size of the index.
+    """
+    items = index.items
+    slot_of_item, item, score, echo, share = (
+        scratch.slot_of_item, scratch.item, scratch.score, scratch.echo, scratch.share
+    )  # fmt: skip
+    most_sessions, most_neighbours, last_items, linear, echo_items, echo_neighbours = sizes
+    length = len(query)
+
+    # The distinct items of the session that are known, newest first, and how often each is in it.
+    known = np.empty(MAX_SESSION, np.int32)
+    back_of_known = np.empty(MAX_SESSION, np.int32)
+    times = np.zeros(MAX_SESSION, np.int32)
+    distinct = 0
     for back in range(length):
         i = query[length - 1 - back]
-        if i < 0 or i >= len(items):
+        if i < 0 or i >= len(items) or items[i, CLICKS] == 0:
             continue
-        repeated = False
-        for later in range(back):
-            if query[length - 1 - later] == i:
-                repeated = True
-        t = slot_of_item[i]
-        if not repeated and t < touched and item[t] == i:
-            score[t] *= weights.seen[back]
+        at = 0
+        while at < distinct and known[at] != i:
+            at += 1
+        if at == distinct:
+            known[at] = i
+            back_of_known[at] = back
+            distinct += 1
+        times[at] += 1
+    if distinct == 0:
+        return 0
 
-    # 5 The best, and which item of the query spoke loudest for each.
-    found = select_top(score, item, touched, chosen[:count])
+    q = min(distinct, last_items)
+    weight = np.empty(q, np.float64)
+    loudness = np.empty(q, np.float64)
+    for j in range(q):
+        back = back_of_known[j]
+        weight[j] = (length - back) / length if linear else weights.position[back]
+        loudness[j] = weights.anchor[back]
+    touched = gather(
+        index, scratch, weights, rarity, steps_per_click, most_sessions, most_neighbours,
+        known[:q], weight, loudness, np.arange(q).astype(np.int32), score, 0, 0,
+    )  # fmt: skip
+    _to_unit(score, item, touched, items, rarity)
+
+    # The echo: what the sessions nearest to the best new candidates say.
+    if echo_items > 0 and echo_weight > 0.0:
+        best = select_top(score, item, touched, scratch.chosen[: min(echo_items + q, touched)])
+        terms = np.empty(echo_items, np.int32)
+        weight = np.empty(echo_items, np.float64)
+        speaks_for = np.empty(echo_items, np.int32)
+        n = 0
+        for rank in range(best):
+            t = scratch.chosen[rank]
+            in_session = False
+            for j in range(distinct):
+                if known[j] == item[t]:
+                    in_session = True
+            if in_session or n == echo_items:
+                continue
+            terms[n] = item[t]
+            weight[n] = score[t]
+            speaks_for[n] = _loudest(share, t, q)
+            n += 1
+        if n > 0:
+            touched = gather(
+                index, scratch, weights, rarity, steps_per_click, most_sessions, echo_neighbours,
+                terms[:n], weight[:n], np.ones(n), speaks_for, echo, touched, touched,
+            )  # fmt: skip
+            _to_unit(echo, item, touched, items, rarity)
+            for t in range(touched):
+                score[t] += echo_weight * echo[t]
+
+    # People come back to what they have seen: a share of the whole score, by age and number of touches.
+    total = 0.0
+    for t in range(touched):
+        total += score[t]
+    for j in range(distinct):
+        t = slot_of_item[known[j]]
+        if t >= touched or item[t] != known[j]:
+            t = touched
+            touched += 1
+            _take_slot(scratch, t, known[j])
+        prior = total * weights.revisit[back_of_known[j]] * weights.times[times[j]]
+        score[t] = score[t] * weights.seen[back_of_known[j]] + prior
+
+    found = select_top(score, item, touched, scratch.chosen[:count])
     for rank in range(found):
-        t = chosen[rank]
+        t = scratch.chosen[rank]
         out_item[rank] = item[t]
         out_score[rank] = score[t]
-        loudest = 0
-        for j in range(1, q):
-            if share[t, j] > share[t, loudest]:
-                loudest = j
-        out_because[rank] = known[loudest]
+        out_because[rank] = known[_loudest(share, t, q)]
+        for j in range(distinct):
+            if known[j] == item[t]:
+                out_because[rank] = item[t]
     return found
+
+
+@kernel
+def _loudest(share: Table, slot: int, q: int) -> int:
+    loudest = 0
+    for j in range(1, q):
+        if share[slot, j] > share[slot, loudest]:
+            loudest = j
+    return loudest
