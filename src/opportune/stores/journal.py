@@ -164,7 +164,7 @@ class Journal:
                 segment, self._segments = self._segments[0], self._segments[1:]
                 self._disk.make_dir(ARCHIVE)
                 moved.append(segment.move_to(ARCHIVE))
-            if moved:
+                # One at a time: a power cut must not leave a hole between segments.
                 self._disk.flush_dir(ARCHIVE)
                 self._disk.flush_dir(FOLDER)
         return moved
