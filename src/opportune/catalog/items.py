@@ -15,7 +15,7 @@ from opportune.catalog.learn import said
 from opportune.catalog.record import FROM_CATALOGUE, Attribute, ItemRecord, decode_item, encode_item
 from opportune.clock import Millis
 from opportune.errors import Corrupt
-from opportune.events.event import Event
+from opportune.events.event import Event, Line
 
 RECORD_PREFIX: Final = "item:"
 MAX_ID_CHARS: Final = 256
@@ -92,6 +92,16 @@ class Catalog:
             self._settled.append(None)
             self.revision += 1
         return number
+
+    @property
+    def numbering_size(self) -> int:
+        """How many names :meth:`export_numbering` holds; it changes exactly when the export does."""
+        return len(self.ids) + len(self.categories.names) + len(self.brands.names)
+
+    @property
+    def numbering_size(self) -> int:
+        """How many names :meth:`export_numbering` holds; it grows with every change of the numbering."""
+        return len(self.ids) + len(self.categories.names) + len(self.brands.names)
 
     def export_numbering(self) -> bytes:
         return msgspec.msgpack.encode(Numbering(self.ids, self.categories.names, self.brands.names))
@@ -205,6 +215,18 @@ class Catalog:
             if isinstance(value, str) and value.strip():
                 return value.strip()
         return self.ids[number]
+
+    def described(self, line: Line) -> Line:
+        """The line with the category and brand that the catalogue knows, where it does not say them itself."""
+        number = self._index.get(line.item_id, -1)
+        if number < 0 or (line.category and line.brand):
+            return line
+        category, brand = line.category, line.brand
+        if not category and (code := self.categories.codes[number]) >= 0:
+            category = self.categories.names[code]
+        if not brand and (code := self.brands.codes[number]) >= 0:
+            brand = self.brands.names[code]
+        return Line(line.item_id, line.quantity, line.price, category, brand, line.position)
 
     def text_of(self, number: int) -> str:
         """The words an item is described with, for search and content similarity."""

@@ -18,13 +18,21 @@ _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
 
 def load(path: Path, shape: type[T]) -> T:
     """Read one definition file as ``shape``. Raises :class:`InvalidDefinition` naming file, path and remedy."""
+    return parse(read(path), shape, name=path.name)
+
+
+def read(path: Path) -> str:
+    """The text of a definition file. Raises :class:`InvalidDefinition`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidDefinition(
             f"cannot read the definition file ({error.strerror})", where=str(path), remedy="check the path"
         ) from error
-    return parse(text, shape, name=path.name)
+    except UnicodeDecodeError as error:
+        raise InvalidDefinition(
+            "the definition file is not UTF-8", where=str(path), remedy="save it as UTF-8"
+        ) from error
 
 
 def parse(text: str, shape: type[T], *, name: str = "definition") -> T:

@@ -190,6 +190,10 @@ class Checkpoint:
                 return False
         return True
 
+    def put(self, key: str, data: bytes) -> None:
+        """Also write a record that its owner keeps outside the cache; before ``finish``."""
+        self._writer.put(key.encode(), data)
+
     def finish(self) -> None:
         """Write, flush, swap the manifest. The journal must be flushed beyond ``highest_offset`` before.
         Raises DiskFull, FlushFailed: then ``abandon``, and the checkpoint before this one stands."""
