@@ -98,11 +98,6 @@ class Catalog:
         """How many names :meth:`export_numbering` holds; it changes exactly when the export does."""
         return len(self.ids) + len(self.categories.names) + len(self.brands.names)
 
-    @property
-    def numbering_size(self) -> int:
-        """How many names :meth:`export_numbering` holds; it grows with every change of the numbering."""
-        return len(self.ids) + len(self.categories.names) + len(self.brands.names)
-
     def export_numbering(self) -> bytes:
         return msgspec.msgpack.encode(Numbering(self.ids, self.categories.names, self.brands.names))
 
@@ -217,7 +212,7 @@ class Catalog:
         return self.ids[number]
 
     def described(self, line: Line) -> Line:
-        """The line with the category and brand that the catalogue knows, where it does not say them itself."""
+        """The line with the category and brand that the catalogue knows, where it says none itself."""
         number = self._index.get(line.item_id, -1)
         if number < 0 or (line.category and line.brand):
             return line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -27,7 +26,8 @@ class Pool(msgspec.Struct):
     """The candidates of one decision in parallel arrays, each item once.
 
     ``score`` is the blend's; ``sources`` has a bit per name of ``names``; ``because`` is a session item or
-    -1; ``tier`` is 0 for candidates of the sources and counts up through the fallback ladder.
+    -1; ``tier`` is 0 for candidates of the sources and counts up through the fallback ladder. ``proposed``
+    counts what each source answered, before the blend cut it to the pool.
     """
 
     names: tuple[str, ...]
@@ -36,19 +36,10 @@ class Pool(msgspec.Struct):
     sources: npt.NDArray[np.int64]
     because: Items
     tier: npt.NDArray[np.int8]
+    proposed: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.item)
-
-    def by_source(self) -> dict[str, int]:
-        """How many candidates each source proposed."""
-        counts: dict[str, int] = {}
-        patterns = Counter(self.sources.tolist())
-        for bit, name in enumerate(self.names):
-            n = sum(count for bits, count in patterns.items() if bits >> bit & 1)
-            if n:
-                counts[name] = n
-        return counts
 
     def add(self, name: str, candidates: Candidates, tier: int) -> None:
         """Append what a fallback step proposes and the pool does not have yet."""
@@ -56,6 +47,7 @@ class Pool(msgspec.Struct):
         new = np.sort(first[~np.isin(item, self.item)])
         if not len(new):
             return
+        self.proposed[name] = len(item)
         self.item = np.concatenate((self.item, candidates.item[new]))
         self.score = np.concatenate((self.score, _unit(candidates.score)[new]))
         bits = np.full(len(new), 1 << self.names.index(name), dtype=np.int64)
@@ -73,7 +65,7 @@ def source_names(placement: Placement) -> tuple[str, ...]:
 def empty_pool(placement: Placement) -> Pool:
     none = np.zeros(0, dtype=np.int32)
     return Pool(
-        source_names(placement), none, _NOTHING.score, np.zeros(0, np.int64), none, np.zeros(0, np.int8)
+        source_names(placement), none, _NOTHING.score, np.zeros(0, np.int64), none, np.zeros(0, np.int8), {}
     )
 
 
@@ -158,4 +150,9 @@ def _pool(names: tuple[str, ...], answers: Sequence[tuple[Candidates, float]], c
         blended.sources.astype(np.int64),
         blended.because,
         np.zeros(len(blended.items), dtype=np.int8),
+        {
+            name: len(answer.item)
+            for name, (answer, _) in zip(names, answers, strict=False)
+            if len(answer.item)
+        },
     )

@@ -15,6 +15,8 @@ from opportune.clock import DAY, HOUR, MINUTE, SECOND, Millis
 from opportune.config import definitions
 from opportune.errors import InvalidDefinition, NotFound
 
+SOURCES = frozenset(("session_knn", "covisitation", "content", "trending", "popular", "popular_in_category"))
+"""The candidate sources that come with the package."""
 GIVEN = "given"
 """The pseudo source that keeps the order of the candidates in the request."""
 DEFAULT = "default"
@@ -202,7 +204,11 @@ class Placements:
 
 
 def read_placements(
-    text: str, sources: Collection[str], *, name: str = "placements.yaml", version: str = "workspace"
+    text: str,
+    sources: Collection[str] = SOURCES,
+    *,
+    name: str = "placements.yaml",
+    version: str = "workspace",
 ) -> Placements:
     """Read a ``placements.yaml``. ``sources`` are the names of the candidate sources that exist.
 
@@ -224,7 +230,7 @@ def read_placements(
     return Placements(found, version=version)
 
 
-def load_placements(path: Path, sources: Collection[str]) -> Placements:
+def load_placements(path: Path, sources: Collection[str] = SOURCES) -> Placements:
     """Read the file at ``path``; see :func:`read_placements`."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -235,7 +241,7 @@ def load_placements(path: Path, sources: Collection[str]) -> Placements:
     return read_placements(text, sources, name=path.name)
 
 
-def default_placements(sources: Collection[str]) -> Placements:
+def default_placements(sources: Collection[str] = SOURCES) -> Placements:
     """The placements that ship with the package; sources that do not exist are left out of them."""
     text = resources.files("opportune.decide").joinpath("defaults.yaml").read_text(encoding="utf-8")
     known = frozenset(sources)

@@ -42,7 +42,7 @@ def record_of(
     kept = verdict.shown + verdict.rest[:MAX_UNSHOWN]
     item = pool.item[kept].tolist()
     because = pool.because[kept].tolist()
-    inputs: dict[str, Any] = {"by_source": pool.by_source()}
+    inputs: dict[str, Any] = {"by_source": pool.proposed}
     if len(session.item):
         inputs["session"] = [ids[number] for number in session.item.tolist()]
         inputs["kinds"] = bytes(session.kind.tolist())

@@ -25,7 +25,6 @@ class _Touch(msgspec.Struct, frozen=True):
 class _Recorded(msgspec.Struct, frozen=True):
     """The person as the record has them: the session, and what policy hid on their account."""
 
-    id: str
     identifiers: tuple[str, ...]
     touches: tuple[_Touch, ...]
     kept_features: dict[str, Any]
@@ -59,7 +58,6 @@ def replay(world: World, record: DecisionRecord) -> list[str]:
         count=inputs.get("count"),
     )
     person = _Recorded(
-        id=record.identifiers[0] if record.identifiers else "",
         identifiers=record.identifiers,
         touches=touches,
         kept_features=record.features,

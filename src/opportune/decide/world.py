@@ -33,9 +33,6 @@ class PersonView(Protocol):
     """What is known of the person, as the profile stage reads it; ``bought`` has the last time by item id."""
 
     @property
-    def id(self) -> str: ...
-
-    @property
     def identifiers(self) -> Sequence[str]: ...
 
     @property
@@ -52,7 +49,6 @@ class PersonView(Protocol):
 class Stranger(msgspec.Struct, frozen=True):
     """A person nobody has met: the :class:`PersonView` of a request without known identifiers."""
 
-    id: str = ""
     identifiers: tuple[str, ...] = ()
     bought: dict[str, Millis] = {}
     dismissed: tuple[str, ...] = ()
