@@ -23,9 +23,10 @@ from opportune.decide.request import (
     Reason,
 )
 from opportune.errors import InvalidRequest, NotFound
+from opportune.events.verdicts import Verdict
 from opportune.server.app import App, create_app
 from opportune.server.auth import Keys
-from opportune.server.contract import RawItem, Verdict
+from opportune.server.contract import RawItem
 from opportune.server.metrics import Metrics
 from opportune.server.protocol import Patience, PatientProtocol, sweep_forever
 from opportune.server.writer import GroupWriter
@@ -58,35 +59,37 @@ class SmallEngine:
         self.reopened = 0
         self.is_ready = True
 
-    def admit(self, raw_items: Sequence[RawItem], *, kind: str | None, **about: Any) -> SmallAdmission:
+    def admit(
+        self, raw_items: Sequence[RawItem], *, kind: str | None, position: int = 0, **about: Any
+    ) -> SmallAdmission:
         items = [bytes(item) for item in raw_items]
         self.admitted.append({"items": items, "kind": kind, **about})
-        return self._admit(items, kind)
+        return self._admit(items, kind, position)
 
-    def _admit(self, items: list[bytes], kind: str | None) -> SmallAdmission:
+    def _admit(self, items: list[bytes], kind: str | None, position: int = 0) -> SmallAdmission:
         verdicts, events = [], []
-        for item in items:
+        for index, item in enumerate(items, position):
             try:
                 event = msgspec.json.decode(item)
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                verdicts.append(self._reject(item, "malformed", str(error)))
+                verdicts.append(self._reject(index, item, "unreadable", str(error)))
                 continue
             if not isinstance(event, dict) or not (kind or event.get("type")):
-                verdicts.append(self._reject(item, "no_type", "an event needs a type"))
+                verdicts.append(self._reject(index, item, "unknown_type", "an event needs a type"))
                 continue
             message_id = str(event.get("messageId", event.get("id", "")))
             if message_id and message_id in self.seen:
-                verdicts.append(Verdict("duplicate", message_id))
+                verdicts.append(Verdict(index, message_id, "duplicate"))
                 continue
             self.seen.add(message_id)
             events.append(event)
-            verdicts.append(Verdict("stored", message_id))
+            verdicts.append(Verdict(index, message_id, "stored"))
         return SmallAdmission(verdicts, events)
 
-    def _reject(self, item: bytes, code: str, reason: str) -> Verdict:
+    def _reject(self, index: int, item: bytes, code: str, reason: str) -> Verdict:
         letter_id = f"dl{len(self.letters) + 1}"
         self.letters[letter_id] = item
-        return Verdict("rejected", code=code, reason=reason, where="$", letter_id=letter_id)
+        return Verdict(index, None, "rejected", code, reason, "$", letter_id)
 
     def append(self, admissions: Sequence[SmallAdmission]) -> None:
         self.appended.extend(admissions)
@@ -167,7 +170,11 @@ class SmallEngine:
 
     def dead_letters(self, cursor: str, limit: int, code: str) -> dict[str, Any]:
         letters = [{"letter_id": name, "raw": raw.decode("latin-1")} for name, raw in self.letters.items()]
-        return {"dead_letters": letters[:limit], "cursor": {"next": "", "code": code, "from": cursor}}
+        return {
+            "letters": letters[:limit],
+            "cursor": {"next": "", "code": code, "from": cursor},
+            "summary": {},
+        }
 
     def replay_dead_letter(self, letter_id: str, fixed: bytes | None) -> SmallAdmission:
         if letter_id not in self.letters:
@@ -275,22 +282,33 @@ def server(shared: tuple[SmallEngine, RunningServer], engine: SmallEngine) -> Ru
     return shared[1]
 
 
-@pytest.fixture
-def anonymous(server: RunningServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=10) as client:
-        yield client
+@pytest.fixture(scope="session")
+def clients(shared: tuple[SmallEngine, RunningServer]) -> Iterator[dict[str, httpx.Client]]:
+    """Kept for the whole run: making a client reads every certificate of the machine, 0.1 s."""
+    url = shared[1].url
+    ways: dict[str, dict[str, Any]] = {
+        "anonymous": {},
+        "public": {"auth": (KEYS.write, "")},
+        "private": {"headers": {"authorization": f"Bearer {KEYS.secret}"}},
+    }
+    made = {name: httpx.Client(base_url=url, timeout=10, **how) for name, how in ways.items()}
+    yield made
+    for client in made.values():
+        client.close()
 
 
 @pytest.fixture
-def public(server: RunningServer) -> Iterator[httpx.Client]:
+def anonymous(clients: dict[str, httpx.Client], engine: SmallEngine) -> httpx.Client:
+    return clients["anonymous"]
+
+
+@pytest.fixture
+def public(clients: dict[str, httpx.Client], engine: SmallEngine) -> httpx.Client:
     """A client with the write key."""
-    with httpx.Client(base_url=server.url, timeout=10, auth=(KEYS.write, "")) as client:
-        yield client
+    return clients["public"]
 
 
 @pytest.fixture
-def private(server: RunningServer) -> Iterator[httpx.Client]:
+def private(clients: dict[str, httpx.Client], engine: SmallEngine) -> httpx.Client:
     """A client with the secret key."""
-    headers = {"authorization": f"Bearer {KEYS.secret}"}
-    with httpx.Client(base_url=server.url, timeout=10, headers=headers) as client:
-        yield client
+    return clients["private"]

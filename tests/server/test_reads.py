@@ -99,14 +99,17 @@ def test_decisions_and_accounting(private: httpx.Client) -> None:
 
 def test_a_dead_letter_is_found_fixed_and_replayed(private: httpx.Client, engine: Any) -> None:
     private.post("/v1/batch", content=b'{"batch":[{"no":"type"}]}')
-    page = private.get("/v1/dead-letters?code=no_type&cursor=c").json()
-    assert page["cursor"] == {"next": "", "code": "no_type", "from": "c"}
-    letter_id = page["dead_letters"][0]["letter_id"]
+    page = private.get("/v1/dead-letters?code=unknown_type&cursor=c").json()
+    assert page["cursor"] == {"next": "", "code": "unknown_type", "from": "c"}
+    letter_id = page["letters"][0]["letter_id"]
     again = private.post(f"/v1/dead-letters/{letter_id}/replay").json()
-    assert again["verdicts"][0]["status"] == "rejected"
-    fixed = private.post(f"/v1/dead-letters/{letter_id}/replay", json={"type": "track"})
-    assert fixed.json() == {"success": True, "verdicts": [{"status": "stored"}]}
+    assert again["verdicts"][0]["verdict"] == "rejected"
+    fixed = private.post(f"/v1/dead-letters/{letter_id}/replay", json={"event": {"type": "track"}})
+    assert fixed.json() == {"success": True, "verdicts": [{"index": 0, "messageId": "", "verdict": "stored"}]}
     assert engine.applied == [{"type": "track"}]
+    unclear = private.post(f"/v1/dead-letters/{letter_id}/replay", json={"type": "track"})
+    assert (unclear.status_code, unclear.json()["message"]) == (400, "the fix has no event")
+    assert private.post(f"/v1/dead-letters/{letter_id}/replay", content=b"[").status_code == 400
     assert private.post(f"/v1/dead-letters/{letter_id}/discard").json()["success"] is True
     assert private.post(f"/v1/dead-letters/{letter_id}/discard").status_code == 404
 

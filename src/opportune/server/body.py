@@ -14,8 +14,9 @@ DISCARD_LIMIT = 64 * MEBIBYTE
 
 
 async def read_body(call: Call, limit: int = BODY_LIMIT) -> bytes:
-    """The whole body, decompressed. Raises :class:`TooLarge` above ``limit`` bytes, :class:`ClientGone` when the client hangs up first. How long a client may take is the protocol's
-    concern (``server/protocol.py``)."""
+    """The whole body, decompressed. Raises :class:`TooLarge` above ``limit`` bytes, :class:`ClientGone` when
+    the client hangs up first. How long a client may take is the protocol's concern (``server/protocol.py``).
+    """
     encoding = b""
     for name, value in call.scope["headers"]:
         if name == b"content-length":

@@ -1,42 +1,18 @@
-"""What the HTTP face needs from the engine, and what it gives back for a post."""
+"""What the HTTP face needs from the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from opportune.clock import Millis
 from opportune.decide.request import DecideRequest, DecideResponse
+from opportune.events.verdicts import Verdict
 
 RawItem = bytes | msgspec.Raw
 """One event as JSON text, exactly as it came."""
-
-Status = Literal["stored", "duplicate", "rejected", "suppressed", "filtered"]
-
-
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What became of one received event. ``letter_id`` names the dead letter of a rejected one."""
-
-    status: Status
-    message_id: str = ""
-    code: str = ""
-    reason: str = ""
-    where: str = ""
-    letter_id: str = ""
-
-
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """The fate of one post, once it is on disk: ``received`` is the sum of the other counts."""
-
-    received: int
-    stored: int
-    duplicate: int
-    rejected: int
-    suppressed: int = 0
-    filtered: int = 0
-    verdicts: list[Verdict] = []
 
 
 class Admission(Protocol):
@@ -61,10 +37,12 @@ class Core(Protocol):
         dialect: str,
         source: str,
         received: Millis,
-        sent_at: str | None,
+        sent_at: Millis | None,
         batch_context: dict[str, Any] | None,
+        position: int = 0,
     ) -> Admission:
-        """Normalise, check, de-duplicate and stamp; never raises for what is in the items."""
+        """Normalise, check, de-duplicate and stamp; never raises for what is in the items. ``position`` is
+        the index of the first item in its request: a large request is admitted in pieces."""
         ...
 
     def append(self, admissions: Sequence[Admission]) -> None:

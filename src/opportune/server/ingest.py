@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from opportune.clock import Millis
 from opportune.errors import Unauthorized
+from opportune.events import verdicts
+from opportune.events.segment import Batch, split_batch, split_single
 from opportune.server.auth import Reach
 from opportune.server.body import read_body
 from opportune.server.call import Call, Reply, json_reply
-from opportune.server.contract import Receipt
-from opportune.server.envelope import Envelope, open_batch, open_single
 from opportune.server.service import Service
 
-SUCCESS = Reply(200, b'{"success":true}')
+SUCCESS = Reply(200, verdicts.SUCCESS)
 
 
 def authorize(service: Service, call: Call, body_key: str = "") -> Reach:
@@ -74,40 +77,35 @@ async def client_metrics(service: Service, call: Call) -> Reply:
 async def _post(service: Service, call: Call, kind: str | None) -> Reply:
     received = service.clock()
     body = await read_body(call, service.limits.body_bytes)
-    envelope = open_batch(body) if kind is None else open_single(body)
-    authorize(service, call, envelope.write_key)
+    batch = split_batch(body) if kind is None else split_single(body)
+    authorize(service, call, batch.write_key)
+    return await post(service, call, batch, kind=kind, dialect="segment", received=received)
+
+
+async def post(
+    service: Service, call: Call, batch: Batch, *, kind: str | None, dialect: str, received: Millis
+) -> Reply:
+    """Give a batch to the writer and answer once it is on disk: ``{"success":true}``, with ``?verdicts=true``
+    also the counts and one verdict per item."""
     receipt = await service.writer.ingest(
-        envelope.items,
+        batch.items,
         kind=kind,
-        dialect="segment",
+        dialect=dialect,
         source=service.keys.source,
         received=received,
-        sent_at=envelope.sent_at,
-        context=shared_context(call, envelope),
+        sent_at=batch.sent_at,
+        context=_shared_context(call, batch),
     )
-    return answer(call, receipt)
-
-
-def shared_context(call: Call, envelope: Envelope) -> dict[str, Any] | None:
-    """The batch's own ``context``, with the browser's Global Privacy Control signal when it is set."""
-    if call.header(b"sec-gpc") == b"1":
-        return {**(envelope.context or {}), "gpc": True}
-    return envelope.context
-
-
-def answer(call: Call, receipt: Receipt) -> Reply:
-    """``{"success":true}``; with ``?verdicts=true`` also the counts and one verdict per item."""
     if not call.scope["query_string"] or call.query().get("verdicts", "") not in ("1", "true"):
         return SUCCESS
-    return json_reply(
-        {
-            "success": True,
-            "received": receipt.received,
-            "stored": receipt.stored,
-            "duplicate": receipt.duplicate,
-            "rejected": receipt.rejected,
-            "suppressed": receipt.suppressed,
-            "filtered": receipt.filtered,
-            "verdicts": receipt.verdicts,
-        }
-    )
+    return json_reply({"success": True, **msgspec.structs.asdict(receipt)})
+
+
+def _shared_context(call: Call, batch: Batch) -> dict[str, Any] | None:
+    """What the batch says once for all its items, with the browser's Global Privacy Control signal."""
+    context = batch.context
+    if batch.integrations:
+        context = {**(context or {}), "integrations": batch.integrations}
+    if call.header(b"sec-gpc") == b"1":
+        context = {**(context or {}), "gpc": True}
+    return context

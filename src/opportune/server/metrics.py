@@ -17,6 +17,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from opportune.decide.request import Decision
+from opportune.engine.admission import Receipt
+from opportune.events.verdicts import REJECTED, STORED
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -109,6 +111,7 @@ class Metrics(Collector):
         )
         self._refused = _Family("opportune_http_refused", "Requests refused, by reason.", ["route", "code"])
         self._events = _Family("opportune_events", "Events received, by verdict.", ["dialect", "verdict"])
+        self._rejected = _Family("opportune_events_rejected", "Events rejected, by reason.", ["code"])
         self._decisions = _Family("opportune_decisions", "Decisions answered.", ["placement", "consent"])
         self._degraded = _Family("opportune_decision_degraded", "Stages failed or skipped.", ["stage"])
         self._stages = _Family(
@@ -130,10 +133,16 @@ class Metrics(Collector):
     def internal_error(self, route: str) -> None:
         self._errors.add((route,))
 
-    def events(self, dialect: str, counts: Mapping[str, int]) -> None:
-        for verdict, count in counts.items():
-            if count:
-                self._events.add((dialect, verdict), count)
+    def received(self, dialect: str, receipt: Receipt) -> None:
+        """Count one post's events; the common case, all stored, costs one addition."""
+        self._events.add((dialect, STORED), receipt.stored)
+        if receipt.stored == receipt.received:
+            return
+        for verdict in receipt.verdicts:
+            if verdict.verdict != STORED:
+                self._events.add((dialect, verdict.verdict))
+            if verdict.verdict == REJECTED:
+                self._rejected.add((verdict.code,))
 
     def flush(self, seconds: float, size: int) -> None:
         self._flushes.observe((), seconds)
@@ -148,8 +157,8 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for family in (
-            self._requests, self._responses, self._refused, self._events, self._decisions, self._degraded,
-            self._stages, self._flushes, self._groups, self._errors,
+            self._requests, self._responses, self._refused, self._events, self._rejected, self._decisions,
+            self._degraded, self._stages, self._flushes, self._groups, self._errors,
         ):  # fmt: skip
             yield family.metric()
         readings = {name: read() for name, read in self.gauges.items()}

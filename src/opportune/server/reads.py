@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, unquote
 
+import msgspec
+
+from opportune.engine.admission import Receipt
 from opportune.errors import InvalidRequest
+from opportune.events.dead_letters import fixed_bytes
 from opportune.server.body import read_body
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
-from opportune.server.contract import Admission, Receipt
+from opportune.server.contract import Admission
+from opportune.server.decisions import wrong_shape
 from opportune.server.service import Service
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 PARTS = ("traits", "external_ids", "events", "metadata", "links")
 PAGE = 100
@@ -80,10 +87,24 @@ async def dead_letters(service: Service, call: Call) -> Reply:
 
 
 async def replay(service: Service, call: Call) -> Reply:
-    """Try a dead letter again: as it came, or as fixed by the JSON in the body."""
-    fixed = await read_body(call, service.limits.body_bytes)
-    admission = service.engine.replay_dead_letter(call.params["letter_id"], fixed or None)
+    """Try a dead letter again: as it came, or as the body's ``event``, ``raw`` or ``raw_base64`` fixes it."""
+    body = await read_body(call, service.limits.body_bytes)
+    admission = service.engine.replay_dead_letter(call.params["letter_id"], _fix(body) if body else None)
     return await _commit(service, admission)
+
+
+def _fix(body: bytes) -> bytes | None:
+    try:
+        sent = _decode_object(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise wrong_shape(error) from error
+    if sent and not sent.keys() & {"event", "raw", "raw_base64"}:
+        raise InvalidRequest(
+            "the fix has no event",
+            where="$",
+            remedy='send {"event": {...}}, or no body to replay it as it came',
+        )
+    return fixed_bytes(sent)
 
 
 async def discard(service: Service, call: Call) -> Reply:

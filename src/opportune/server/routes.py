@@ -16,6 +16,7 @@ from opportune.server.wire import (
     Batch,
     CloudEvent,
     DeadLetters,
+    Fix,
     Health,
     Readiness,
     Replayed,
@@ -63,8 +64,8 @@ def _tracking() -> list[Route]:
         ("screen", "s", ingest.screen, TrackingEvent, "A screen was viewed"),
         ("group", "g", ingest.group, TrackingEvent, "The account that a person belongs to"),
         ("alias", "a", ingest.alias, TrackingEvent, "Two identifiers are one person"),
-        ("batch", "b", ingest.batch, Batch, "Up to 2,500 events"),
-        ("import", "", ingest.batch, Batch, "Historical events, up to 2,500"),
+        ("batch", "b", ingest.batch, Batch, "Up to 10,000 events"),
+        ("import", "", ingest.batch, Batch, "Historical events, up to 10,000"),
     ]
     table: list[Route] = []
     for name, short, handler, shape, summary in calls:
@@ -226,7 +227,7 @@ ROUTES: tuple[Route, ...] = (
         "account",
         "Try a dead letter again, as it came or as fixed in the body",
         access="secret",
-        request=TrackingEvent,
+        request=Fix,
         response=Replayed,
         body_required=False,
     ),

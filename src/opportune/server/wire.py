@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from opportune.server.contract import Verdict
+from opportune.events.verdicts import Verdict
 
 
 class TrackingEvent(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -71,8 +71,17 @@ class Replayed(msgspec.Struct):
 
 
 class DeadLetters(msgspec.Struct):
-    dead_letters: list[dict[str, Any]]
+    letters: list[dict[str, Any]]
     cursor: dict[str, Any]
+    summary: dict[str, Any]
+
+
+class Fix(msgspec.Struct, omit_defaults=True):
+    """The corrected event: as JSON, as text, or as base64. None of them replays the letter as it came."""
+
+    event: dict[str, Any] | None = None
+    raw: str = ""
+    raw_base64: str = ""
 
 
 class Health(msgspec.Struct):

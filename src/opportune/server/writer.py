@@ -17,8 +17,10 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from opportune.clock import Millis
+from opportune.engine.admission import Receipt, receipt
 from opportune.errors import OpportuneError, Overloaded, StorageError
-from opportune.server.contract import Admission, Core, RawItem, Receipt, Verdict
+from opportune.events.verdicts import Verdict
+from opportune.server.contract import Admission, Core, RawItem
 from opportune.server.metrics import Metrics
 
 log = logging.getLogger("opportune.writer")
@@ -129,7 +131,7 @@ class GroupWriter:
         dialect: str,
         source: str,
         received: Millis,
-        sent_at: str | None = None,
+        sent_at: Millis | None = None,
         context: dict[str, Any] | None = None,
     ) -> Receipt:
         """Admit, flush, fold; returns once that is done. Raises ``Overloaded`` before admitting anything, or
@@ -163,6 +165,7 @@ class GroupWriter:
                 received=received,
                 sent_at=sent_at,
                 batch_context=context,
+                position=start,
             )
             verdicts.extend(admission.verdicts)
             futures.append(self._commit(admission))
@@ -209,11 +212,9 @@ class GroupWriter:
         return future
 
     def _receipt(self, verdicts: Sequence[Verdict], dialect: str) -> Receipt:
-        counts = {"stored": 0, "duplicate": 0, "rejected": 0, "suppressed": 0, "filtered": 0}
-        for verdict in verdicts:
-            counts[verdict.status] += 1
-        self.metrics.events(dialect, counts)
-        return Receipt(received=len(verdicts), verdicts=list(verdicts), **counts)
+        found = receipt(verdicts)
+        self.metrics.received(dialect, found)
+        return found
 
     # -- flushing --------------------------------------------------------------------------------------------
 
