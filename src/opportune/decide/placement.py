@@ -232,13 +232,7 @@ def read_placements(
 
 def load_placements(path: Path, sources: Collection[str] = SOURCES) -> Placements:
     """Read the file at ``path``; see :func:`read_placements`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidDefinition(
-            f"cannot read the placements ({error})", where=str(path), remedy="check the path and the encoding"
-        ) from error
-    return read_placements(text, sources, name=path.name)
+    return read_placements(definitions.read(path), sources, name=path.name)
 
 
 def default_placements(sources: Collection[str] = SOURCES) -> Placements:
