@@ -117,7 +117,7 @@ def read_maps(maps: Iterable[str], fields: Fields) -> dict[str, Target]:
 
 
 _Step = tuple[str, Callable[[Any], Any] | None, str | None, str]
-"""Column, how its values are read, where they are nested (None: a field; empty: a name of its own), the name."""
+"""Column, how it is read, where it is nested (None: a field; empty: under its own name), and the name."""
 
 _PLANS_REMEMBERED = 1_000
 

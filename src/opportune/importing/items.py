@@ -26,20 +26,27 @@ FIELDS: Fields = {
 
 
 class ItemRows:
-    """``updated_at`` is when the row was true; without it, the time of the import. A description stands in
+    """Since when a row holds is its ``updated_at``, else ``as_of``, which is the file's own time: importing
+    the file again repeats nothing, and a later export with an earlier price is news. A description stands in
     for a missing name."""
 
     fields = FIELDS
 
     def __init__(
-        self, file_name: str, maps: Mapping[str, Target] | None = None, *, times: Times | None = None
+        self,
+        file_name: str,
+        maps: Mapping[str, Target] | None = None,
+        *,
+        times: Times | None = None,
+        as_of: str = "",
     ) -> None:
         self.file_name = file_name
+        self.as_of = as_of
         self.columns = Columns(FIELDS, maps or {}, rest="")
         self.times = times or Times()
 
     def made(self, rows: Iterable[Row | BadRow]) -> Iterator[Made | Unusable]:
-        """One catalogue update per row."""
+        """One catalogue update per row, in the shape of the ``catalog`` dialect."""
         for row in rows:
             if isinstance(row, BadRow):
                 yield Unusable(row.line, row.end, "unreadable", row.reason, "$", row.text)
@@ -63,8 +70,9 @@ class ItemRows:
             attributes["in_stock"] = as_boolean(attributes["in_stock"])
         if "stock" in attributes:
             attributes["stock"] = as_number(attributes["stock"])
-        raw: dict[str, Any] = {"type": "item", "item_id": item_id, "properties": attributes}
-        if updated is not None:
-            raw["timestamp"] = updated
-        raw["messageId"] = message_id(self.file_name, "item", row.values)
-        return Made(row.line, row.line, row.end, raw, row.values)
+        timestamp = updated or self.as_of
+        if timestamp:
+            attributes["timestamp"] = timestamp
+        attributes["item_id"] = item_id
+        attributes["messageId"] = message_id(self.file_name, "item", timestamp, row.values)
+        return Made(row.line, row.line, row.end, attributes, row.values)

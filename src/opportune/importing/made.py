@@ -14,7 +14,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Made(NamedTuple):
-    """A raw event in the Segment shape (or a catalogue update of type ``item``). ``line`` and ``end`` are of
+    """A raw event in the Segment shape, or an item of the catalogue. ``line`` and ``end`` are of
     the last row in it; ``first`` is the line of the first; ``n_rows`` is how many rows are in it."""
 
     first: int

@@ -1,0 +1,63 @@
+"""The table of commands. A command's module is imported when it is run or when its help line is shown."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "demo": "demo",
+    "serve": "serve",
+    "init": "init",
+    "import": "imports",
+    "decide": "decide",
+    "profile": "profile",
+    "accounting": "accounting",
+    "dead-letters": "dead_letters",
+    "doctor": "doctor",
+    "backup": "backup",
+    "restore": "restore",
+    "keys": "keys",
+    "schema": "schema",
+    "bench": "bench",
+    "version": "version",
+}
+"""Command -> module of this package that holds it as ``command``, in the order that help shows them."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        found = import_module(f"opportune.cli.{module}").command
+        assert isinstance(found, click.Command)
+        return found
+
+
+class Examples(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(self, *args: object, examples: str = "", **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click's own constructor arguments
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples.strip().splitlines():
+                    formatter.write(f"  {line.strip()}\n")
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="opportune", message="%(version)s")
+def app() -> None:
+    """A real-time personalization engine that you run yourself.
+
+    Start with 'opportune demo': a shop with real products that re-ranks while you look around.
+    """

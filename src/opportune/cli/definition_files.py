@@ -1,0 +1,44 @@
+"""The definition files of a workspace: their JSON Schemas, and what a new workspace starts with."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+NAMES = ("features", "placements", "tracking_plan", "identity")
+SCHEMA_FOLDER = "schemas"
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Name -> JSON Schema, as editors read it."""
+    from opportune.config.definitions import json_schema
+    from opportune.decide.placement import placements_schema
+    from opportune.events.plan import plan_schema
+    from opportune.identity.rules import IdentityRules
+    from opportune.profiles.definitions import FeatureSet
+
+    found = {
+        "features": json_schema(FeatureSet),
+        "placements": placements_schema(),
+        "tracking_plan": plan_schema(),
+        "identity": json_schema(IdentityRules),
+    }
+    return {
+        name: {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.yaml", **schema}
+        for name, schema in found.items()
+    }
+
+
+def starter(name: str) -> str:
+    """The text of a new definition file: the shipped placements to edit, or a commented empty file. Its first
+    line tells editors where the schema is."""
+    if name == "placements":
+        text = resources.files("opportune.decide").joinpath("defaults.yaml").read_text(encoding="utf-8")
+        _, _, body = text.partition("\n")
+        text = (
+            "# What decisions can be asked for. These are the shipped placements: change, add, remove.\n"
+            + body
+        )
+    else:
+        text = resources.files("opportune.cli").joinpath(f"templates/{name}.yaml").read_text(encoding="utf-8")
+    return f"# yaml-language-server: $schema={SCHEMA_FOLDER}/{name}.schema.json\n{text}"

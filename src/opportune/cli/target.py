@@ -1,0 +1,155 @@
+"""What a command talks to: an engine over a data folder, or a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from opportune.cli.client import Client
+from opportune.errors import FolderInUse, InvalidRequest
+
+if TYPE_CHECKING:
+    from opportune import Engine
+
+Dialect = Literal["segment", "catalog"]
+
+SOURCE = "import"
+"""What imported events are accounted as when they go straight into a data folder."""
+
+
+class Target(Protocol):
+    """The same questions whichever way they go; answers are plain JSON values."""
+
+    def ingest(self, raws: Sequence[dict[str, Any]], dialect: Dialect) -> list[dict[str, Any]]:
+        """Store events; one verdict per event, in order."""
+        ...
+
+    def decide(self, request: dict[str, Any]) -> dict[str, Any]: ...
+
+    def profile(self, identifier: str) -> dict[str, Any]: ...
+
+    def accounting(self) -> dict[str, Any]: ...
+
+    def dead_letters(self, cursor: str, limit: int, code: str) -> dict[str, Any]: ...
+
+    def replay(self, letter_id: str, fixed: bytes | None) -> list[dict[str, Any]]: ...
+
+    def discard(self, letter_id: str) -> None: ...
+
+
+@contextmanager
+def open_target(data_dir: Path | None, url: str, key: str, workspace: Path | None = None) -> Iterator[Target]:
+    """The server at ``url`` if there is one, else an engine over ``data_dir``, closed afterwards."""
+    if url and data_dir:
+        raise InvalidRequest("either a folder or a server", where="--to", remedy="drop --data-dir or --to")
+    if url:
+        client = Client(url, key)
+        try:
+            yield Server(client)
+        finally:
+            client.close()
+        return
+    if data_dir is None:
+        raise InvalidRequest(
+            "which data?", where="--data-dir", remedy="pass --data-dir DIR, or --to URL for a running server"
+        )
+    with open_engine(data_dir, workspace) as engine:
+        yield Folder(engine)
+
+
+@contextmanager
+def open_engine(data_dir: Path, workspace: Path | None = None, *, create: bool = False) -> Iterator[Engine]:
+    """An engine over an existing data folder (a new one with ``create``)."""
+    if not create and not data_dir.is_dir():
+        raise InvalidRequest(
+            "no such data folder", seen=str(data_dir), where="--data-dir", remedy="check the path"
+        )
+    from opportune import Engine
+
+    try:
+        engine = Engine.open(data_dir, workspace=workspace)
+    except FolderInUse as error:
+        raise FolderInUse(
+            error.what,
+            where=error.where or str(data_dir),
+            remedy="stop the server that has it open, or talk to that server with --to URL --key KEY",
+        ) from error
+    with engine:
+        yield engine
+
+
+class Folder:
+    """An engine in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def ingest(self, raws: Sequence[dict[str, Any]], dialect: Dialect) -> list[dict[str, Any]]:
+        receipt = self._engine.ingest(list(raws), source=SOURCE, dialect=dialect)
+        return [msgspec.to_builtins(verdict) for verdict in receipt.verdicts]
+
+    def decide(self, request: dict[str, Any]) -> dict[str, Any]:
+        return _plain(self._engine.decide(request))
+
+    def profile(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._engine.profile(identifier))
+
+    def accounting(self) -> dict[str, Any]:
+        return _plain(self._engine.accounting())
+
+    def dead_letters(self, cursor: str, limit: int, code: str) -> dict[str, Any]:
+        return _plain(self._engine.dead_letters(cursor, limit, code))
+
+    def replay(self, letter_id: str, fixed: bytes | None) -> list[dict[str, Any]]:
+        admission = self._engine.replay_dead_letter(letter_id, fixed)
+        self._engine.commit(admission)
+        return [msgspec.to_builtins(verdict) for verdict in admission.verdicts]
+
+    def discard(self, letter_id: str) -> None:
+        self._engine.commit(self._engine.discard_dead_letter(letter_id))
+
+
+class Server:
+    """A running server."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def ingest(self, raws: Sequence[dict[str, Any]], dialect: Dialect) -> list[dict[str, Any]]:
+        path = "/v1/import" if dialect == "segment" else "/v1/items"
+        answer = self._client.post(f"{path}?verdicts=true", {"batch": raws})
+        found: list[dict[str, Any]] = answer["verdicts"]
+        return found
+
+    def decide(self, request: dict[str, Any]) -> dict[str, Any]:
+        return _plain(self._client.post("/v1/decide", request))
+
+    def profile(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._client.get(f"/v1/profiles/{quote(identifier, safe=':')}"))
+
+    def accounting(self) -> dict[str, Any]:
+        return _plain(self._client.get("/v1/accounting"))
+
+    def dead_letters(self, cursor: str, limit: int, code: str) -> dict[str, Any]:
+        query = {
+            name: value for name, value in (("cursor", cursor), ("limit", limit), ("code", code)) if value
+        }
+        return _plain(self._client.get(f"/v1/dead-letters?{urlencode(query)}"))
+
+    def replay(self, letter_id: str, fixed: bytes | None) -> list[dict[str, Any]]:
+        path = f"/v1/dead-letters/{quote(letter_id, safe='')}/replay"
+        found: list[dict[str, Any]] = self._client.post(path, fixed or b"")["verdicts"]
+        return found
+
+    def discard(self, letter_id: str) -> None:
+        self._client.post(f"/v1/dead-letters/{quote(letter_id, safe='')}/discard", b"")
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    return found
