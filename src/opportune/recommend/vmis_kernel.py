@@ -4,7 +4,7 @@ One arena holds every click; a click links to the older click of the same item a
 appending is O(1) and the index is always live, and both lists are in order of recency as they stand. The
 arena is a ring: when it is full the newest click takes the place of the oldest. A link is
 ``1 + click number`` (0: none, so zeroed memory is an empty index), and is dead once its click was
-overwritten: links to old clicks are never repaired, only checked. ``vmis.py`` is the readable reference of :func:`query_index`.
+overwritten: links to old clicks are never repaired, only checked. ``vmis.py`` is the readable reference.
 """
 
 from __future__ import annotations

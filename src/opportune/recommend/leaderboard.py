@@ -1,0 +1,133 @@
+"""Touches per item with exponential decay over event time, and the always current list of the most touched.
+
+Forward decay (Cormode, Shkapenyuk, Srivastava, Xu, ICDE 2009): a touch at time t adds ``weight * 2 ** ((t -
+landmark) / half_life)``. Counts at any moment differ from the sums by one common factor, so the order never
+changes by the mere passing of time, late events land where they belong, and an item can only rise when it
+is touched itself: the top list is maintained exactly, touch by touch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from opportune.clock import Millis
+from opportune.kernels import kernel
+from opportune.recommend.source import Interactions
+from opportune.recommend.top import ranks_before
+
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Table = npt.NDArray[np.float64]
+
+LANDMARK, ITEMS, STARTED = 0, 1, 2
+_RESCALE_AFTER = 400
+"""Half-lives after which the landmark moves and all sums are scaled by an exact power of two."""
+
+
+class Board(NamedTuple):
+    """``total`` (capacity_items,) sums as of the landmark; ``list_of`` and ``place`` (capacity_items,) say
+    in which list an item stands (1 + list, 0 for none) and where; ``top`` (lists, length) holds the items
+    of each list, best first, ``size`` (lists,) how many; ``state`` is landmark, items seen, started."""
+
+    total: Table
+    list_of: Ints
+    place: Ints
+    top: Ints
+    size: Ints
+    state: Longs
+
+
+def new_board(capacity_items: int, length: int, lists: int = 1) -> Board:
+    return Board(
+        total=np.zeros(capacity_items),
+        list_of=np.zeros(capacity_items, np.int32),
+        place=np.zeros(capacity_items, np.int32),
+        top=np.zeros((lists, length), np.int32),
+        size=np.zeros(lists, np.int32),
+        state=np.zeros(3, np.int64),
+    )
+
+
+@kernel
+def count_touches(
+    board: Board,
+    item: Ints,
+    kind: npt.NDArray[np.int8],
+    time: Longs,
+    group: Ints,
+    weight: Table,
+    half_life: float,
+) -> None:
+    """Count touches in order. ``group`` gives each touch's list, -1 for none. Unusable rows are ignored.
+
+    O(1) a touch, plus the places that the item rises.
+    """
+    total, list_of, place, top, size, state = board
+    for n in range(len(item)):
+        i = item[n]
+        if i < 0 or i >= len(total) or kind[n] < 0 or kind[n] >= len(weight):
+            continue
+        if state[STARTED] == 0:
+            state[STARTED] = 1
+            state[LANDMARK] = time[n]
+        halves = (time[n] - state[LANDMARK]) / half_life
+        if halves > _RESCALE_AFTER:
+            steps = int(halves)
+            state[LANDMARK] += int(steps * half_life)
+            scale = math.ldexp(1.0, -steps) if steps < 2000 else 0.0
+            for other in range(state[ITEMS]):
+                total[other] *= scale
+            halves = (time[n] - state[LANDMARK]) / half_life
+        state[ITEMS] = max(state[ITEMS], i + 1)
+        total[i] += weight[kind[n]] * math.exp(halves * math.log(2.0))
+
+        g = group[n]
+        if list_of[i] != 0 and list_of[i] != g + 1:  # it changed lists: close the gap it leaves
+            old = list_of[i] - 1
+            size[old] -= 1
+            for at in range(place[i], size[old]):
+                top[old, at] = top[old, at + 1]
+                place[top[old, at]] = at
+            list_of[i] = 0
+        if g < 0 or g >= len(size) or not total[i] > 0.0:
+            continue
+        if list_of[i] != 0:
+            at = place[i]
+        elif size[g] < top.shape[1]:
+            at = size[g]
+            size[g] += 1
+        else:
+            at = top.shape[1] - 1
+            last = top[g, at]
+            if not ranks_before(total[i], i, total[last], last):
+                continue
+            list_of[last] = 0
+        while at > 0:
+            above = top[g, at - 1]
+            if not ranks_before(total[i], i, total[above], above):
+                break
+            top[g, at] = above
+            place[above] = at
+            at -= 1
+        top[g, at] = i
+        place[i] = at
+        list_of[i] = g + 1
+
+
+def factor_at(board: Board, half_life: float, now: Millis) -> float:
+    """What the sums are multiplied with to be counts as of ``now``; 0 when that is too long ago to say."""
+    halves = (now - int(board.state[LANDMARK])) / half_life
+    return math.exp2(-min(max(halves, -1000.0), 1000.0))
+
+
+def decayed_counts(
+    interactions: Interactions, n_items: int, weight: Table, half_life: float, now: Millis
+) -> Table:
+    """The readable reference: counts per item as of ``now``."""
+    aged = weight[interactions.kind] * 2.0 ** ((interactions.time - now) / half_life)
+    counts: Table = np.bincount(interactions.item, weights=aged, minlength=n_items).astype(np.float64)
+    return counts
