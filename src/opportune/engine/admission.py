@@ -1,0 +1,71 @@
+"""The door: received items become journal entries, each item with exactly one verdict.
+
+Whatever depends on state is decided here and stamped onto the event (what the catalogue says of its items,
+the decision that an outcome belongs to), so that folding an entry later depends on that entry alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from opportune.clock import Millis
+from opportune.engine.entries import Entry
+from opportune.events import verdicts
+from opportune.events.dead_letters import letter
+from opportune.events.event import DeadLetter, Event, Tally
+from opportune.events.rejected import Rejected
+from opportune.events.verdicts import Verdict
+
+RawItem = bytes | msgspec.Raw | dict[str, Any] | Event
+
+
+class Admission(msgspec.Struct):
+    """Items that passed the door and are not on disk yet. ``verdicts`` is parallel to the items; ``entries``
+    go to the journal as one commit group, the tally last; ``marks`` are the de-duplication digests of the
+    events among them, in order."""
+
+    verdicts: list[Verdict]
+    entries: list[Entry]
+    marks: list[bytes] = []
+    first_seq: int = 0
+    is_durable: bool = False
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of what was received, once it is on disk; ``received`` is the sum of the other counts."""
+
+    received: int
+    stored: int
+    duplicate: int
+    rejected: int
+    suppressed: int = 0
+    filtered: int = 0
+    verdicts: list[Verdict] = []
+
+
+def receipt(items: Sequence[Verdict]) -> Receipt:
+    counts = dict.fromkeys((verdicts.STORED, verdicts.DUPLICATE, verdicts.REJECTED), 0)
+    for item in items:
+        counts[item.verdict] = counts.get(item.verdict, 0) + 1
+    return Receipt(len(items), verdicts=list(items), **counts)
+
+
+def refuse(
+    raw: RawItem, rejected: Rejected, *, source: str, received: Millis, position: int, dialect: str
+) -> DeadLetter:
+    """The dead letter of an item that cannot be stored, holding its bytes as they came."""
+    if isinstance(raw, dict | Event):
+        try:
+            data = msgspec.json.encode(raw)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            data = repr(type(raw)).encode()
+    else:
+        data = bytes(raw)
+    return letter(data, rejected, source=source, received=received, position=position, dialect=dialect)
+
+
+def tally(source: str, items: Sequence[Verdict]) -> Tally:
+    return verdicts.tally(source, [item.verdict for item in items])

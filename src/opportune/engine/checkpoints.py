@@ -1,0 +1,158 @@
+"""Checkpoints in the background: state on disk with the sequence number it has reached, and nothing stalls.
+
+The folding thread encodes changed records in slices between requests; a worker thread writes and flushes.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from opportune.clock import MINUTE, Clock, Millis
+from opportune.engine.state import State
+from opportune.errors import OpportuneError
+from opportune.events.dedupe import Seal
+from opportune.stores.cache import Checkpoint
+from opportune.stores.disk import Bytes
+from opportune.stores.journal import Journal
+from opportune.stores.records import RecordStore
+
+NUMBERING_BLOB = "catalog/numbering"
+ACCOUNTING_BLOB = "accounting"
+DEAD_LETTERS_BLOB = "dead-letters"
+EVERY: Millis = MINUTE
+DIRTY = 20_000
+"""Changed records that are worth a checkpoint before its time."""
+TAIL = 200_000
+"""Entries since the last checkpoint that are worth one: a restart folds them again, at 10 us each."""
+
+
+class Checkpoints:
+    """At most one checkpoint or merge is under way. All methods belong to the folding thread."""
+
+    def __init__(self, journal: Journal, store: RecordStore, state: State, clock: Clock) -> None:
+        self._journal = journal
+        self._store = store
+        self._state = state
+        self._clock = clock
+        self._current: Checkpoint | None = None
+        self._seal: Seal
+        self._encoded = False
+        self._work: Future[Any] | None = None
+        self._pool = ThreadPoolExecutor(1, "opportune-checkpoint")
+        self._numbered = -1
+        self.last: Millis = clock()
+
+    @property
+    def age_ms(self) -> Millis:
+        return self._clock() - self.last
+
+    def step(self, budget_s: float) -> bool:
+        """Go on for about ``budget_s``; true while there is more for this thread to do soon.
+
+        Raises what the worker ran into (:class:`StorageError`); the checkpoint before stands.
+        """
+        if self._work is not None:
+            if not self._work.done():
+                return False
+            self._finished()
+        if self._current is None:
+            if not self._due():
+                return False
+            self._begin()
+        assert self._current is not None
+        if not self._encoded and self._current.step(budget_s):
+            self._encoded = True
+            self._work = self._pool.submit(self._write, self._current)
+        return not self._encoded
+
+    def keep_up(self) -> None:
+        """For callers without a loop: start when due, finish only when memory asks for it."""
+        records = self._state.records
+        if records.full or self._state.dedupe.full:
+            self.run()
+        elif self._current is not None or self._due():
+            self.step(0.002)
+
+    def run(self) -> None:
+        """A whole checkpoint of all that has been folded, now."""
+        self.wait()
+        self._begin()
+        assert self._current is not None
+        while not self._current.step(0.1):
+            pass
+        self._encoded = True
+        self._work = self._pool.submit(self._write, self._current)
+        self.wait()
+
+    def stop(self) -> None:
+        """Let go without writing any more."""
+        self._pool.shutdown(wait=True)
+
+    def close(self) -> None:
+        """Write what is not written yet, and stop."""
+        try:
+            if self._state.next_seq > self._store.offset:
+                self.run()
+            else:
+                self.wait()
+        finally:
+            self.stop()
+
+    def _due(self) -> bool:
+        folded = self._state.next_seq - max(self._store.offset, 1)
+        return folded > 0 and (
+            self.age_ms >= EVERY or self._state.records.dirty_count >= DIRTY or folded >= TAIL
+        )
+
+    def _begin(self) -> None:
+        state = self._state
+        blobs: dict[str, Bytes | None] = {
+            **state.models.export(),
+            ACCOUNTING_BLOB: msgspec.msgpack.encode(state.accounting),
+            DEAD_LETTERS_BLOB: msgspec.msgpack.encode(state.dead_letters),
+        }
+        numbered = state.catalog.numbering_size
+        if numbered != self._numbered:
+            blobs[NUMBERING_BLOB] = state.catalog.export_numbering()
+            self._numbered = numbered
+        self._current = state.records.checkpoint(state.next_seq, {}, blobs)
+        for key, data in state.catalog.take_dirty():
+            self._current.writer.put(key.encode(), data)
+        self._seal = state.dedupe.begin()
+        self._encoded = False
+        self.last = self._clock()
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        """In the worker: nothing may be in a checkpoint that is not in the journal."""
+        self._journal.flush()
+        checkpoint.finish(self._seal.write)
+        while self._store.needs_compaction():
+            self._store.compact()
+
+    def _finished(self) -> None:
+        work, current = self._work, self._current
+        self._work = self._current = None
+        assert work is not None
+        assert current is not None
+        try:
+            work.result()
+        except OpportuneError:
+            current.abandon()
+            self._seal.abandon()
+            raise
+        current.done()
+        self._seal.done()
+
+    def wait(self) -> None:
+        """Finish what is under way."""
+        if self._current is not None:
+            while not self._encoded and not self._current.step(0.1):
+                pass
+            if self._work is None:
+                self._encoded = True
+                self._work = self._pool.submit(self._write, self._current)
+            self._work.exception()
+            self._finished()

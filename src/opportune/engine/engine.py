@@ -1,0 +1,406 @@
+"""Two verbs over one journal: ``ingest`` and ``decide``. Where the stages meet."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from opportune.catalog.items import Catalog
+from opportune.clock import Clock, Millis, system_clock
+from opportune.decide import pipeline
+from opportune.decide.attribution import attribute
+from opportune.decide.request import DecideRequest, DecideResponse
+from opportune.decide.world import SessionView, World
+from opportune.engine import entries
+from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
+from opportune.engine.checkpoints import Checkpoints
+from opportune.engine.entries import Entry
+from opportune.engine.loading import load
+from opportune.engine.queries import Queries
+from opportune.engine.workspace import Workspace, load_workspace
+from opportune.errors import InvalidRequest
+from opportune.events import cloudevents, dead_letters, verdicts
+from opportune.events.accounting import replayed
+from opportune.events.dedupe import digest
+from opportune.events.ecommerce import interaction
+from opportune.events.event import DeadLetter, Event, Line, Resolved
+from opportune.events.identifiers import from_mapping
+from opportune.events.inline import inline_events
+from opportune.events.items import item_event
+from opportune.events.plan import EMPTY
+from opportune.events.rejected import Rejected
+from opportune.events.segment import normalize
+from opportune.events.verdicts import Verdict
+from opportune.identity.components import resolve
+from opportune.identity.links import assert_together
+from opportune.profiles.leaf import Exposure
+from opportune.profiles.person import People, Person
+from opportune.recommend.warm_up import warm_up
+from opportune.stores.disk import Disk, RealDisk
+
+ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
+"""How long a shown item may be acted on and still count as the decision's outcome by last touch."""
+
+INGEST_CHUNK = 4_096
+"""Items per commit group of the library's ``ingest``; bounds memory, not the number of items."""
+
+
+class Engine(Queries):
+    """A personalization engine over one data folder. One thread at a time; one process per folder.
+
+    ``ingest`` returns when the events are on disk and the next decision sees them. The steps that it is made
+    of (:meth:`admit`, :meth:`append`, :meth:`flush`, :meth:`apply`) are public for callers that group the
+    commits of many clients; only ``flush`` may run on another thread.
+    """
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: str | Path,
+        *,
+        workspace: str | Path | None = None,
+        clock: Clock = system_clock,
+        warm: bool = False,
+    ) -> Engine:
+        """Open or create a data folder: load the checkpoint, fold the journal's tail.
+
+        ``workspace`` is the folder with the definitions; without it the defaults hold. ``warm`` compiles the
+        kernels now instead of at the first use. Raises :class:`StorageError` (in use, damaged, too new) and
+        :class:`InvalidDefinition`.
+        """
+        definitions = load_workspace(None if workspace is None else Path(workspace))
+        return cls(lambda: RealDisk(data_dir), definitions, clock=clock, warm=warm)
+
+    def __init__(
+        self,
+        open_disk: Callable[[], Disk],
+        workspace: Workspace,
+        *,
+        clock: Clock = system_clock,
+        warm: bool = False,
+    ) -> None:
+        if warm:
+            warm_up()
+        self.workspace = workspace
+        self.clock = clock
+        self.on_degraded: Callable[[str, str], None] = lambda placement, stage: None
+        self._open_disk = open_disk
+        self._load()
+
+    def _load(self) -> None:
+        self._disk = self._open_disk()
+        try:
+            loaded = load(self._disk, self.workspace, self.clock)
+        except BaseException:
+            self._disk.close()
+            raise
+        self.journal, self.store, self.state = loaded.journal, loaded.store, loaded.state
+        self._people = People(self.state.person)
+        self._in_flight: set[bytes] = set()
+        self._unapplied: deque[Admission] = deque()
+        self._checkpoints = Checkpoints(self.journal, self.store, self.state, self.clock)
+        self._world = World(
+            catalog=self.state.catalog,
+            sources=self.state.models.sources,
+            placements=self.workspace.placements,
+            versions={"definitions": self.workspace.revision},
+            new_id=self._decision_id,
+            degraded=lambda placement, stage: self.on_degraded(placement, stage),
+        )
+
+    # -- the first verb
+
+    def ingest(
+        self, items: Sequence[RawItem] | RawItem, *, source: str = "library", dialect: str = "segment"
+    ) -> Receipt:
+        """Store events: durable, folded and visible to the next decision when it returns.
+
+        ``items`` are events as dicts, JSON bytes or :class:`Event`; ``dialect="catalog"`` takes items of the
+        catalogue instead. What cannot be stored is in the dead letters, with its reason in the receipt.
+        """
+        many: Sequence[RawItem] = items if isinstance(items, list | tuple) else [items]  # type: ignore[list-item]  # a Sequence of items that is no list or tuple is bytes: one item
+        found: list[Verdict] = []
+        for start in range(0, len(many), INGEST_CHUNK):
+            admission = self.admit(
+                many[start : start + INGEST_CHUNK],
+                kind=None,
+                dialect=dialect,
+                source=source,
+                received=self.clock(),
+            )
+            self.commit(admission)
+            found += admission.verdicts
+        return receipt(found)
+
+    def commit(self, admission: Admission) -> None:
+        """Append, flush, apply: one admission, all the way."""
+        self.append((admission,))
+        self.flush()
+        self.apply((admission,))
+        self._checkpoints.keep_up()
+
+    # -- its steps
+
+    def admit(
+        self,
+        raw_items: Sequence[RawItem],
+        *,
+        kind: str | None,
+        dialect: str,
+        source: str,
+        received: Millis,
+        sent_at: Millis | None = None,
+        batch_context: dict[str, Any] | None = None,
+    ) -> Admission:
+        """Normalise, check, de-duplicate and stamp; every item gets its verdict. Never raises for an item."""
+        found: list[Verdict] = []
+        kept: list[Entry] = []
+        marks: list[bytes] = []
+        dedupe, in_flight, plan = self.state.dedupe, self._in_flight, self.workspace.plan
+        has_plan = plan is not EMPTY
+        for index, raw in enumerate(raw_items):
+            warnings: list[str] = []
+            try:
+                if dialect == "segment" and type(raw) is not Event:
+                    event = normalize(
+                        raw,  # type: ignore[arg-type]  # an Event was sorted out above
+                        kind=kind,
+                        source=source,
+                        received=received,
+                        sent_at=sent_at,
+                        batch_context=batch_context,
+                        position=index,
+                    )
+                else:
+                    event = _other(raw, dialect, source, received)
+                if has_plan:
+                    warnings = [f"{v.path}: {v.message}" for v in plan.admit(event)]
+            except Rejected as rejected:
+                letter = refuse(
+                    raw, rejected, source=source, received=received, position=index, dialect=dialect
+                )
+                kept.append(letter)
+                found.append(verdicts.refused(index, rejected, letter_id=letter.letter_id))
+                continue
+            mark = digest(source, event.message_id)
+            if mark in in_flight or dedupe.seen_digest(mark):
+                found.append(Verdict(index, event.message_id, verdicts.DUPLICATE))
+                continue
+            in_flight.add(mark)
+            marks.append(mark)
+            if event.lines:
+                self._stamp(event)
+            kept.append(event)
+            found.append(Verdict(index, event.message_id, verdicts.STORED, warnings=warnings))
+        if found:
+            kept.append(tally(source, found))
+        return Admission(found, kept, marks)
+
+    def append(self, admissions: Sequence[Admission]) -> None:
+        """Encode into the journal's buffer, one commit group each."""
+        for admission in admissions:
+            admission.first_seq = self.journal.append([entries.encode(entry) for entry in admission.entries])
+            self._unapplied.append(admission)
+
+    def flush(self) -> None:
+        """Make everything that was appended before this call durable: one write, one ``fdatasync``."""
+        self.journal.flush()
+
+    def apply(self, admissions: Sequence[Admission]) -> None:
+        """Fold what is on disk now, in journal order."""
+        for admission in admissions:
+            admission.is_durable = True
+        self._drain()
+
+    def _drain(self) -> None:
+        unapplied, fold = self._unapplied, self.state.fold
+        in_flight, dedupe = self._in_flight, self.state.dedupe
+        while unapplied and unapplied[0].is_durable:
+            admission = unapplied.popleft()
+            seq = admission.first_seq
+            marks = iter(admission.marks)
+            for entry in admission.entries:
+                fold(seq, entry)
+                seq += 1
+                if type(entry) is Event:
+                    mark = next(marks)
+                    dedupe.add_digest(mark, entry.received)
+                    in_flight.discard(mark)
+        self.state.models.learn()
+
+    def _stamp(self, event: Event) -> None:
+        """Put onto the event what only today's state knows."""
+        catalog = self.state.catalog
+        lines = event.lines
+        if event.kind != "item":
+            for line in lines:
+                if not line.category or not line.brand:
+                    event.lines = tuple([_described(line, catalog) for line in lines])
+                    break
+            if not event.decision_id and event.identifiers and interaction(event.name) is not None:
+                exposures = self._exposures(event.identifiers[0])
+                if exposures:
+                    event.decision_id = attribute(event, exposures, ATTRIBUTION_WINDOW) or ""
+
+    def _exposures(self, identifier: str) -> Sequence[Exposure]:
+        leaf = self.state.leaf(identifier)
+        if not leaf.links:
+            return leaf.exposures
+        return self._person((identifier,)).exposures
+
+    # -- the second verb
+
+    def decide(self, request: DecideRequest | dict[str, Any]) -> DecideResponse:
+        """Choose what this person should see now. Always an answer, whatever fails inside.
+
+        Raises :class:`InvalidRequest` and :class:`NotFound` for what the caller got wrong. About 0.3 ms.
+        """
+        if isinstance(request, dict):
+            request = _request(request)
+        now = self.clock()
+        identifiers = from_mapping(request.identifiers)
+        inline, left_out = inline_events(
+            request.events, received=now, identifiers=identifiers, session_id=request.session_id
+        )
+        if not identifiers and inline:
+            identifiers = inline[-1].identifiers
+        person = self._person(identifiers, now)
+        self._next_record = self.journal.next_seq
+        answers = pipeline.decide(self._world, request, person, SessionView(request.session_id, inline), now)
+        for _, record in answers:
+            seq = self.journal.append([entries.encode(record)])
+            self._unapplied.append(Admission([], [record], first_seq=seq, is_durable=True))
+        self._drain()
+        if left_out:
+            for decision, _ in answers:
+                decision.degraded.extend(left_out)
+        return DecideResponse([decision for decision, _ in answers])
+
+    def _person(self, identifiers: Sequence[str], now: Millis = 0) -> Person:
+        """The person of the identifiers at hand: their component, and what several of them together claim."""
+        state = self.state
+        if not identifiers:
+            return Person(state.person, (), [state.person.zero()])
+        asserted = assert_together(identifiers, now) if len(identifiers) > 1 else ()
+        component = resolve(
+            identifiers[0], lambda key: state.leaf(key).links, self.workspace.identity, asserted=asserted
+        )
+        if len(component.identifiers) == 1:
+            return Person(state.person, component.identifiers, [state.leaf(identifiers[0])])
+        return self._people.get(component.identifiers, [state.leaf(key) for key in component.identifiers])
+
+    def _decision_id(self, now: Millis) -> str:
+        """The id says where the record is: the journal sequence that it will get, and a random half that
+        makes ids unguessable."""
+        seq = self._next_record
+        self._next_record += 1
+        return f"{seq:012x}{secrets.token_hex(6)}"
+
+    # -- dead letters
+
+    def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission:
+        """Admit a dead letter again, as it came or fixed; :meth:`commit` makes it durable.
+
+        Raises :class:`NotFound`. When it is stored now, or is a duplicate, the letter is closed; when it is
+        refused again it stays, with the new reason.
+        """
+        before = self.letter(letter_id)
+        raw = before.raw if fixed is None else fixed
+        admission = self.admit(
+            [raw], kind=None, dialect=before.dialect, source=before.source, received=before.received
+        )
+        entry, verdict = admission.entries[0], admission.verdicts[0]
+        if isinstance(entry, DeadLetter):
+            again = Rejected(entry.code, entry.reason, entry.where)
+            admission.entries = [dead_letters.refused_again(before, raw, again)]
+            verdict.letter_id = letter_id
+        else:
+            stored: list[Entry] = [entry] if isinstance(entry, Event) else []
+            closed = Resolved(letter_id, dead_letters.REPLAYED, self.clock())
+            admission.entries = [*stored, closed, replayed(before.source, verdict.verdict)]
+        return admission
+
+    def discard_dead_letter(self, letter_id: str) -> Admission:
+        """Close a dead letter without storing it; :meth:`commit` makes it durable."""
+        before = self.letter(letter_id)
+        return Admission(
+            [Verdict(0, None, verdicts.REJECTED, before.code, before.reason, before.where, letter_id)],
+            [Resolved(letter_id, dead_letters.DISCARDED, self.clock())],
+        )
+
+    # -- life
+
+    def maintain(self, budget_s: float = 0.0003) -> bool:
+        """Background work in small slices (checkpoints, merging); true while more is waiting."""
+        return self._checkpoints.step(budget_s)
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint now and wait for it."""
+        self._checkpoints.run()
+
+    def reopen(self) -> None:
+        """After a failed flush: forget what is in memory and believe only what is on disk."""
+        self.abandon()
+        self._load()
+
+    def abandon(self) -> None:
+        """Let go of the folder without flushing or writing anything, as if the process had died."""
+        self._checkpoints.stop()
+        self._disk.close()
+
+    def close(self) -> None:
+        """Flush, write a checkpoint, let go of the folder."""
+        try:
+            self._checkpoints.close()
+            self.journal.close()
+        finally:
+            self._disk.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _described(line: Line, catalog: Catalog) -> Line:
+    """The line with the category and brand that the catalogue knows, where the event named none."""
+    number = catalog.number(line.item_id)
+    if number < 0:
+        return line
+    category, brand = line.category, line.brand
+    if not category and (code := int(catalog.category[number])) >= 0:
+        category = catalog.category_names[code]
+    if not brand and (code := int(catalog.brand[number])) >= 0:
+        brand = catalog.brand_names[code]
+    return Line(line.item_id, line.quantity, line.price, category, brand, line.position)
+
+
+def _other(raw: RawItem, dialect: str, source: str, received: Millis) -> Event:
+    """Anything but the Segment dialect."""
+    if isinstance(raw, Event):
+        raw.source, raw.received = source, received
+        return raw
+    if dialect == "catalog":
+        return item_event(raw, source=source, received=received)
+    if dialect == "cloudevents":
+        return cloudevents.normalize(raw, source=source, received=received)
+    raise InvalidRequest("unknown dialect", seen=dialect, remedy="segment, cloudevents or catalog")
+
+
+def _request(data: dict[str, Any]) -> DecideRequest:
+    try:
+        return msgspec.convert(data, DecideRequest)
+    except msgspec.ValidationError as error:
+        text, _, where = str(error).partition(" - at `")
+        raise InvalidRequest(
+            text, where=where.rstrip("`"), remedy="see docs/reference/http-api.md"
+        ) from error

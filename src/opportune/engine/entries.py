@@ -1,0 +1,16 @@
+"""What the journal holds: one tagged union, encoded as compact MessagePack."""
+
+from __future__ import annotations
+
+import msgspec
+
+from opportune.decide.request import DecisionRecord
+from opportune.events.event import DeadLetter, Event, Resolved, Tally
+
+Entry = Event | DecisionRecord | DeadLetter | Tally | Resolved
+
+encode = msgspec.msgpack.Encoder().encode
+"""Entry to bytes, about 1 us for an event."""
+
+decode = msgspec.msgpack.Decoder(Entry).decode
+"""Bytes to entry; raises ``msgspec.ValidationError`` for anything else."""

@@ -1,0 +1,105 @@
+"""From disk to state: load the checkpoint, fold the journal's tail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from opportune.catalog.items import RECORD_PREFIX, Catalog
+from opportune.clock import Clock
+from opportune.decide.attribution import OUTCOMES_CODEC
+from opportune.engine import entries, keys
+from opportune.engine.checkpoints import ACCOUNTING_BLOB, DEAD_LETTERS_BLOB, NUMBERING_BLOB, Checkpoints
+from opportune.engine.models import Models
+from opportune.engine.state import State
+from opportune.engine.workspace import Workspace
+from opportune.events.accounting import Accounting
+from opportune.events.dead_letters import DeadLetters
+from opportune.events.dedupe import Dedupe
+from opportune.events.event import Event
+from opportune.profiles.schema import ProfileSchema
+from opportune.stores.cache import Codec, RecordCache
+from opportune.stores.disk import Disk
+from opportune.stores.journal import Journal
+from opportune.stores.records import RecordStore
+from opportune.stores.recovery import check_agreement
+
+LEARN_EVERY = 20_000
+"""Entries folded between two updates of the models while replaying."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    journal: Journal
+    store: RecordStore
+    state: State
+
+
+def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
+    """Everything as of the last durable entry. O(records of the catalogue + interactions + journal tail).
+
+    Raises :class:`Corrupt` when the checkpoint has seen entries that the journal has lost.
+    """
+    journal = Journal.open(disk)
+    store = RecordStore.open(disk)
+    check_agreement(journal, store, where=disk.name)
+    state = _state_of(store, workspace)
+    offset = max(store.offset, 1)
+    state.next_seq = offset
+    checkpoints = Checkpoints(journal, store, state, clock)
+    since = 0
+    for seq, data in journal.scan(offset):
+        entry = entries.decode(data)
+        state.fold(seq, entry)
+        if isinstance(entry, Event):
+            state.dedupe.add(entry.source, entry.message_id, entry.received)
+        since += 1
+        if since >= LEARN_EVERY:
+            since = 0
+            state.models.learn()
+            checkpoints.keep_up()
+    state.models.learn()
+    checkpoints.wait()
+    checkpoints.stop()
+    return Loaded(journal, store, state)
+
+
+def _state_of(store: RecordStore, workspace: Workspace) -> State:
+    blobs = set(store.blobs())
+    schemas = {
+        entity: ProfileSchema.of(workspace.features, entity) for entity in ("person", "item", "session")
+    }
+    catalog = Catalog()
+    if NUMBERING_BLOB in blobs:
+        catalog.import_numbering(store.read_blob(NUMBERING_BLOB))
+        found = (
+            (key, store.get(key.encode())) for key in [RECORD_PREFIX + item_id for item_id in catalog.ids]
+        )
+        catalog.load((key, data) for key, data in found if data is not None)
+    models = Models(catalog)
+    models.load(blobs, store.read_blob)
+    accounting, letters = Accounting(), DeadLetters()
+    if ACCOUNTING_BLOB in blobs:
+        accounting = msgspec.msgpack.decode(store.read_blob(ACCOUNTING_BLOB), type=Accounting)
+    if DEAD_LETTERS_BLOB in blobs:
+        letters = msgspec.msgpack.decode(store.read_blob(DEAD_LETTERS_BLOB), type=DeadLetters)
+    return State(
+        RecordCache(store, _codecs(schemas)),
+        schemas,
+        catalog=catalog,
+        models=models,
+        dedupe=Dedupe(store),
+        accounting=accounting,
+        dead_letters=letters,
+    )
+
+
+def _codecs(schemas: dict[str, ProfileSchema]) -> Callable[[str], Codec]:
+    """The codec of a record by the first letter of its key."""
+    by_prefix: dict[str, Codec] = {
+        keys.LEAF: schemas["person"],
+        keys.ITEM: schemas["item"],
+        keys.SESSION: schemas["session"],
+        keys.OUTCOMES: OUTCOMES_CODEC,
+    }
+    return lambda key: by_prefix[key[:2]]

@@ -1,0 +1,91 @@
+"""The models that are learnt from interactions: one log, and the candidate sources that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from opportune.catalog.items import Catalog
+from opportune.clock import Millis
+from opportune.recommend.content import ContentSimilarity
+from opportune.recommend.covisitation import CoVisitation
+from opportune.recommend.interactions import InteractionLog
+from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
+from opportune.recommend.session_knn import SessionKnn
+from opportune.recommend.source import CandidateSource
+
+STATE_BLOB = "interactions/state"
+CHUNK_BLOB = "interactions/chunk-{:06d}"
+OPEN_SESSIONS = 50_000
+"""Sessions whose next touch continues them without an explicit session id."""
+_LEARN_AT_LEAST = 1
+
+
+class Models:
+    """Sources by name. ``touch`` records, ``learn`` lets every source catch up with what was recorded."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self.log = InteractionLog(open_sessions=OPEN_SESSIONS)
+        self.content = ContentSimilarity()
+        learners: list[CandidateSource] = [
+            SessionKnn(),
+            CoVisitation(),
+            Trending(),
+            Popular(),
+            MostBought(),
+            PopularInCategory(lambda: catalog.category),
+        ]
+        self._learners = learners
+        self.sources: dict[str, CandidateSource] = {s.name: s for s in [*learners, self.content]}
+        self._learnt = 0
+        self._undescribed: set[int] = set()
+        self._stored_chunks: set[int] = set()
+
+    def touch(self, leaf: str, item: int, kind: int, time: Millis, session_id: str) -> None:
+        """Record that somebody touched an item. About 1 us; models know of it after :meth:`learn`."""
+        self.log.append(leaf, item, kind, time, session_id)
+
+    def describe(self, numbers: Iterable[int]) -> None:
+        """The catalogue says something new about these items."""
+        self._undescribed.update(numbers)
+
+    def learn(self) -> None:
+        """Bring every source up to date. O(what is new)."""
+        if len(self.log) > self._learnt:
+            news = self.log.tail(self._learnt)
+            self._learnt = len(self.log)
+            for source in self._learners:
+                source.update(news)
+        if self._undescribed:
+            numbers, self._undescribed = sorted(self._undescribed), set()
+            self.content.describe(numbers, [self._catalog.text_of(number) for number in numbers])
+
+    def export(self) -> dict[str, bytes | None]:
+        """What a checkpoint keeps: chunks that are not stored yet or still grow, and the numbering."""
+        held = set(self.log.chunks())
+        blobs: dict[str, bytes | None] = {STATE_BLOB: self.log.export_state()}
+        newest = max(held, default=-1)
+        for number in sorted(held - self._stored_chunks | ({newest} & held)):
+            blobs[CHUNK_BLOB.format(number)] = self.log.export_chunk(number)
+        for number in self._stored_chunks - held:
+            blobs[CHUNK_BLOB.format(number)] = None
+        self._stored_chunks = held - {newest}
+        return blobs
+
+    def load(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
+        """Take the log back from a checkpoint and learn everything from it."""
+        if STATE_BLOB in set(names):
+            self.log.load(read(STATE_BLOB), lambda number: read(CHUNK_BLOB.format(number)))
+            held = list(self.log.chunks())
+            self._stored_chunks = set(held[:-1])
+        self.relearn()
+
+    def relearn(self) -> None:
+        """Learn everything again from the log and the catalogue."""
+        history = self.log.tail(self.log.first)
+        for source in self._learners:
+            source.fit(history)
+        self._learnt = len(self.log)
+        self._undescribed.clear()
+        numbers = list(range(len(self._catalog)))
+        self.content.describe(numbers, [self._catalog.text_of(number) for number in numbers])

@@ -1,0 +1,231 @@
+"""Read-only questions: what faces show of people, decisions, events and the engine itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from opportune.catalog.items import Catalog
+from opportune.clock import Clock
+from opportune.decide.attribution import DecisionOutcomes
+from opportune.decide.explain import explain
+from opportune.decide.request import DecisionRecord
+from opportune.engine import entries, keys
+from opportune.engine.checkpoints import Checkpoints
+from opportune.engine.state import State
+from opportune.engine.workspace import Workspace
+from opportune.errors import NotFound
+from opportune.events import dead_letters
+from opportune.events.event import DeadLetter, Event
+from opportune.events.identifiers import parse
+from opportune.identity.components import Component, resolve
+from opportune.profiles.person import Person
+from opportune.stores.journal import Journal
+from opportune.stores.records import RecordStore
+
+DECISION_ID_CHARS = 24
+_SEQ_CHARS = 12
+
+
+class Queries:
+    """The reading half of the engine. Nothing here changes state."""
+
+    journal: Journal
+    store: RecordStore
+    state: State
+    workspace: Workspace
+    clock: Clock
+    _checkpoints: Checkpoints
+
+    @property
+    def catalog(self) -> Catalog:
+        """Every item, as it stands."""
+        return self.state.catalog
+
+    def profile(self, identifier: str) -> dict[str, Any]:
+        """All that is known of the person with this identifier (``user_id:u1``), with the evidence of who
+        they are. Raises :class:`NotFound`."""
+        key = parse(identifier)
+        component = self.component(key)
+        leaves = [self.state.leaf(name) for name in component.identifiers]
+        person = Person(self.state.person, component.identifiers, leaves)
+        if not key or not person.known:
+            raise NotFound(
+                "nobody is known by this identifier",
+                seen=identifier,
+                remedy="write it as type:value, for example user_id:u1",
+            )
+        now = self.clock()
+        leaf = person.leaf
+        return {
+            "id": component.person_id,
+            "identifiers": [
+                {
+                    "identifier": name,
+                    "type": name.partition(":")[0],
+                    "value": name.partition(":")[2],
+                    "events": one.events,
+                    "first_seen": one.first_seen if one.events else None,
+                    "last_seen": one.newest if one.events else None,
+                }
+                for name, one in zip(component.identifiers, leaves, strict=True)
+            ],
+            "links": [link.to_dict() for link in component.links],
+            "refused": [{**link.to_dict(), "reason": reason} for link, reason in component.refused],
+            "traits": {
+                name: {"value": t.value, "updated_at": t.time, "source_id": t.source}
+                for name, t in sorted(leaf.traits.items())
+                if t.value is not None
+            },
+            "features": person.features(now),
+            "session": {
+                **msgspec.to_builtins(person.session_state(now)),
+                "touches": [_touch(t) for t in person.session(now)],
+            },
+            "recent": [_touch(t) for t in person.recent],
+            "searches": [
+                {"time": s.time, "query": s.query, "session_id": s.session_id} for s in person.searches
+            ],
+            "cart": {item: {"quantity": c.quantity, "price": c.price} for item, c in person.cart.items()},
+            "bought": dict(person.bought),
+            "dismissed": dict(person.dismissed),
+            "exposures": [
+                {
+                    "decision_id": e.decision_id,
+                    "placement": e.placement,
+                    "time": e.time,
+                    "items": list(e.item_ids),
+                }
+                for e in reversed(person.exposures)
+            ],
+            "events": dict(sorted(leaf.names.items())),
+            "first_seen": leaf.first_seen if leaf.events else None,
+            "last_seen": leaf.newest if leaf.events else None,
+            "segments": [],
+        }
+
+    def component(self, identifier: str) -> Component:
+        """Who is who around one identifier."""
+        return resolve(identifier, lambda key: self.state.leaf(key).links, self.workspace.identity)
+
+    def record(self, decision_id: str) -> DecisionRecord:
+        """The journal's record of a decision. Raises :class:`NotFound`."""
+        missing = NotFound("no such decision", seen=decision_id, remedy="decision ids come with the answers")
+        if len(decision_id) != DECISION_ID_CHARS:
+            raise missing
+        try:
+            found = entries.decode(self.journal.read(int(decision_id[:_SEQ_CHARS], 16)))
+        except (ValueError, NotFound) as error:
+            raise missing from error
+        if not isinstance(found, DecisionRecord) or found.decision_id != decision_id:
+            raise missing
+        return found
+
+    def decision(self, decision_id: str) -> dict[str, Any]:
+        """A decision's record, its explanation, and what happened after it."""
+        record = self.record(decision_id)
+        outcomes: DecisionOutcomes = self.state.records.get(keys.OUTCOMES + decision_id)
+        shown: dict[str, Any] = msgspec.to_builtins(record)
+        return {**_named(record), "explanation": explain(record), "outcomes": outcomes.to_list()} | {
+            "record": shown
+        }
+
+    def accounting(self) -> dict[str, Any]:
+        """What became of every received event; the sums agree."""
+        return self.state.accounting.to_dict()
+
+    def dead_letters(
+        self, cursor: str = "", limit: int = 50, code: str = "", source: str = ""
+    ) -> dict[str, Any]:
+        """One page of open dead letters, newest first."""
+        page = self.state.dead_letters.page(cursor=cursor, limit=limit, code=code, source=source)
+        return dead_letters.listing(page, self.state.dead_letters)
+
+    def letter(self, letter_id: str) -> DeadLetter:
+        """One open dead letter, whole. Raises :class:`NotFound`."""
+        kept = self.state.dead_letters.get(letter_id)
+        if kept is None:
+            raise NotFound("no open dead letter has this id", seen=letter_id, remedy="list the dead letters")
+        if kept.is_whole:
+            return kept.letter
+        found = entries.decode(self.journal.read(kept.offset))
+        assert isinstance(found, DeadLetter)
+        return found
+
+    def recent_events(self, limit: int = 50, after_seq: int = 0) -> list[dict[str, Any]]:
+        """The newest events, newest first, with their journal sequence; at most 500."""
+        found: list[dict[str, Any]] = []
+        for seq in reversed(self.state.recent_events):
+            if seq <= after_seq or len(found) >= limit:
+                break
+            event = entries.decode(self.journal.read(seq))
+            if isinstance(event, Event):
+                found.append({"seq": seq, **_named(event)})
+        return found
+
+    def recent_decisions(self, limit: int = 50, after_seq: int = 0) -> list[dict[str, Any]]:
+        """The newest decisions, newest first: who, where, how many items, how long."""
+        found: list[dict[str, Any]] = []
+        for seq in reversed(self.state.recent_decisions):
+            if seq <= after_seq or len(found) >= limit:
+                break
+            record = entries.decode(self.journal.read(seq))
+            if isinstance(record, DecisionRecord):
+                found.append(
+                    {
+                        "seq": seq,
+                        "decision_id": record.decision_id,
+                        "placement": record.placement,
+                        "time": record.time,
+                        "identifiers": list(record.identifiers),
+                        "items": record.candidates[: record.shown],
+                        "reasons": [msgspec.to_builtins(r) for r in record.reasons],
+                        "degraded": record.degraded,
+                        "took_ms": record.took_ms,
+                    }
+                )
+        return found
+
+    def ready(self) -> dict[str, Any]:
+        return {
+            "ready": True,
+            "journal_seq": self.journal.durable_seq - 1,
+            "checkpoint_seq": self.store.offset,
+        }
+
+    def gauges(self) -> dict[str, float]:
+        """Numbers for ``/metrics``, named without the prefix."""
+        state = self.state
+        return {
+            "journal_entries": float(self.journal.next_seq - 1),
+            "journal_unflushed_entries": float(self.journal.next_seq - self.journal.durable_seq),
+            "checkpoint_age_seconds": self._checkpoints.age_ms / 1000,
+            "checkpoint_lag_entries": float(state.next_seq - max(self.store.offset, 1)),
+            "records_cached": float(state.records.cached_count),
+            "records_dirty": float(state.records.dirty_count),
+            "catalog_items": float(len(state.catalog)),
+            "interactions": float(len(state.models.log)),
+            "dead_letters_open": float(len(state.dead_letters.kept)),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """The engine at a glance."""
+        return {
+            **self.ready(),
+            "items": len(self.catalog),
+            "interactions": len(self.state.models.log),
+            "sessions": self.state.models.log.sessions,
+            "definitions": self.workspace.revision,
+            "placements": [p.name for p in self.workspace.placements],
+            "gauges": self.gauges(),
+        }
+
+
+def _touch(touch: Any) -> dict[str, Any]:
+    return {"time": touch.time, "item_id": touch.item_id, "kind": touch.kind, "session_id": touch.session_id}
+
+
+def _named(struct: msgspec.Struct) -> dict[str, Any]:
+    """A struct that travels as an array, with its field names again."""
+    return {name: msgspec.to_builtins(getattr(struct, name)) for name in struct.__struct_fields__}

@@ -1,0 +1,133 @@
+"""All state that is folded from the journal, and the one place that folds an entry into it.
+
+Keyed records (leaves, features of items and sessions, outcomes of decisions) carry the sequence number of the
+last entry folded into them; an entry that a record already has is skipped, so a checkpoint may be taken while
+entries keep coming. Whole states (catalogue, interactions, de-duplication, accounting, dead letters) are
+snapshotted at the checkpoint's own sequence number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from opportune.catalog.items import Catalog
+from opportune.decide.attribution import DecisionOutcomes
+from opportune.decide.request import DecisionRecord
+from opportune.engine import keys
+from opportune.engine.entries import Entry
+from opportune.engine.models import Models
+from opportune.events.accounting import Accounting
+from opportune.events.dead_letters import DeadLetters
+from opportune.events.dedupe import Dedupe
+from opportune.events.ecommerce import interaction
+from opportune.events.event import DeadLetter, Event, Resolved, Tally
+from opportune.profiles.leaf import Leaf
+from opportune.profiles.schema import ProfileSchema
+from opportune.recommend.source import Kind
+from opportune.stores.cache import RecordCache
+
+RECENT = 500
+"""Events and decisions kept at hand for live views, by sequence number."""
+
+KINDS: dict[str, Kind] = {"view": Kind.VIEW, "cart": Kind.CART, "buy": Kind.BUY}
+
+
+class State:
+    """Everything learnt. Only :meth:`fold` changes it, on one thread, in journal order."""
+
+    def __init__(
+        self,
+        records: RecordCache,
+        schemas: dict[str, ProfileSchema],
+        *,
+        catalog: Catalog,
+        models: Models,
+        dedupe: Dedupe,
+        accounting: Accounting,
+        dead_letters: DeadLetters,
+    ) -> None:
+        self.records = records
+        self.person = schemas["person"]
+        self.item = schemas["item"]
+        self.session = schemas["session"]
+        self.catalog = catalog
+        self.models = models
+        self.dedupe = dedupe
+        self.accounting = accounting
+        self.dead_letters = dead_letters
+        self.recent_events: deque[int] = deque(maxlen=RECENT)
+        self.recent_decisions: deque[int] = deque(maxlen=RECENT)
+        self.next_seq = 1
+
+    def fold(self, seq: int, entry: Entry) -> None:
+        """Fold one entry; entries come in order, each once (or again, after a checkpoint is loaded)."""
+        if type(entry) is Event:
+            self._event(seq, entry)
+        elif type(entry) is DecisionRecord:
+            self._decision(seq, entry)
+        elif type(entry) is Tally:
+            self.accounting.fold(entry, seq)
+        elif type(entry) is DeadLetter or type(entry) is Resolved:
+            self.dead_letters.fold(entry, seq)
+        self.next_seq = seq + 1
+
+    def leaf(self, identifier: str) -> Leaf:
+        """The leaf of an identifier, empty when it is unknown; not to be changed."""
+        leaf: Leaf = self.records.get(keys.LEAF + identifier)
+        return leaf
+
+    def _event(self, seq: int, event: Event) -> None:
+        self.recent_events.append(seq)
+        lines = event.lines
+        if lines:
+            changed = self.catalog.apply(event, seq)
+            if changed:
+                self.models.describe(changed)
+        identifiers = event.identifiers
+        if not identifiers:
+            return
+        records = self.records
+        name = identifiers[0]
+        leaf = records.touch(keys.LEAF + name)
+        if seq > leaf.offset:
+            self.person.fold(leaf, event, seq)
+        for other in identifiers[1:]:
+            end = records.touch(keys.LEAF + other)
+            if seq > end.offset:
+                self.person.fold_link(end, event, other, seq)
+        session = event.session_id
+        if session and self.session.features:
+            record = records.touch(f"{keys.SESSION}{name}|{session}")
+            if seq > record.offset:
+                self.session.fold(record, event, seq)
+        if lines:
+            touched = interaction(event.name)
+            if touched is not None:
+                kind = KINDS[touched]
+                for line in lines:
+                    number = self.catalog.number(line.item_id)
+                    if number >= 0:
+                        self.models.touch(name, number, kind, event.time, session)
+            if self.item.features:
+                for line in lines:
+                    record = records.touch(keys.ITEM + line.item_id)
+                    if seq > record.offset:
+                        self.item.fold(record, event, seq, line.item_id)
+        if event.decision_id:
+            outcomes: DecisionOutcomes = records.touch(keys.OUTCOMES + event.decision_id)
+            if seq > outcomes.offset:
+                outcomes.fold(event, seq)
+
+    def _decision(self, seq: int, record: DecisionRecord) -> None:
+        self.recent_decisions.append(seq)
+        if record.identifiers:
+            leaf = self.records.touch(keys.LEAF + record.identifiers[0])
+            if seq > leaf.offset:
+                self.person.fold_decision(
+                    leaf,
+                    record.decision_id,
+                    record.placement,
+                    record.time,
+                    record.candidates[: record.shown],
+                    seq,
+                )

@@ -1,0 +1,64 @@
+"""The workspace: the folder with the definitions, or the defaults that ship with the package."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from opportune.config.definitions import read
+from opportune.decide.placement import SOURCES, Placements, default_placements, load_placements
+from opportune.errors import InvalidDefinition
+from opportune.events.plan import EMPTY, Plan, load_plan
+from opportune.identity.rules import IdentityRules, parse_rules
+from opportune.profiles.definitions import FeatureSet, default_features, parse_features
+
+FEATURES = "features.yaml"
+PLACEMENTS = "placements.yaml"
+TRACKING_PLAN = "tracking_plan.yaml"
+IDENTITY = "identity.yaml"
+FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY)
+
+
+class Workspace(msgspec.Struct, frozen=True):
+    """All definitions, checked. ``revision`` changes when any of them does."""
+
+    features: FeatureSet
+    placements: Placements
+    plan: Plan
+    identity: IdentityRules
+    revision: str = "defaults"
+
+
+def load_workspace(folder: Path | None) -> Workspace:
+    """Read every definition file that the folder has; what it has not comes from the defaults.
+
+    Raises :class:`InvalidDefinition` with file, path and remedy.
+    """
+    if folder is not None and not folder.is_dir():
+        raise InvalidDefinition(
+            "the workspace is not a folder",
+            where=str(folder),
+            remedy="run 'opportune init FOLDER' to make one",
+        )
+    digest = blake2b(digest_size=6)
+    present: dict[str, Path] = {}
+    for name in FILES if folder is not None else ():
+        path = Path(folder or ".") / name
+        if path.is_file():
+            present[name] = path
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return Workspace(
+        features=parse_features(read(present[FEATURES]), name=FEATURES)
+        if FEATURES in present
+        else default_features(),
+        placements=load_placements(present[PLACEMENTS], SOURCES)
+        if PLACEMENTS in present
+        else default_placements(SOURCES),
+        plan=load_plan(present[TRACKING_PLAN]) if TRACKING_PLAN in present else EMPTY,
+        identity=parse_rules(read(present[IDENTITY]), name=IDENTITY)
+        if IDENTITY in present
+        else IdentityRules(),
+        revision=digest.hexdigest() if present else "defaults",
+    )
