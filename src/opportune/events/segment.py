@@ -467,6 +467,8 @@ def _identifiers(
     anonymous_id = item.anonymous_id
     if anonymous_id is not None and (made := make("anonymous_id", anonymous_id)):
         found.append(made)
+    if "" in found:
+        found = [identifier for identifier in found if identifier]
     if kind == "alias" and found:
         previous = as_text(item.previous_id) or ""
         is_anonymous = previous == as_text(anonymous_id) or _UUID.match(previous.strip()) is not None
