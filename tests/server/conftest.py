@@ -152,12 +152,15 @@ class SmallEngine:
     def profile(self, identifier: str) -> dict[str, Any]:
         if identifier.startswith("user_id:ghost"):
             raise NotFound("nobody has this identifier", seen=identifier)
+        kind, _, value = identifier.partition(":")
         return {
-            "identifiers": [{"id": identifier, "type": "user_id"}],
+            "id": identifier,
+            "identifiers": [{"identifier": identifier, "type": kind, "value": value, "first_seen": 1}],
             "traits": {f"t{n}": {"value": n, "source_id": "default", "updated_at": 5} for n in range(3)},
-            "events": [{"event": f"e{n}"} for n in range(5)],
+            "recent": [{"item_id": f"sku{n}"} for n in range(5)],
             "links": [{"from": identifier, "to": "email:a@b.c", "evidence": "identify"}],
-            "metadata": {"created_at": 1},
+            "first_seen": 1,
+            "last_seen": 2,
         }
 
     def decision(self, decision_id: str) -> dict[str, Any]:

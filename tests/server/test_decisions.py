@@ -9,7 +9,6 @@ import pytest
 
 from opportune.decide.request import DecideResponse
 from opportune.errors import Overloaded
-from opportune.server.decisions import as_tracking_event, page_context
 
 
 def test_decide_answers_every_field(public: httpx.Client, engine: Any) -> None:
@@ -131,17 +130,11 @@ def test_recommendations_are_a_list_of_ids(public: httpx.Client, engine: Any) ->
     }
     answer = public.post("/api/recommendations", json=body)
     assert answer.json() == [f"sku{rank}" for rank in range(1, 9)]
-    assert answer.headers["opportune-decision-id"] == "d-home_recs"
+    assert answer.headers["opportune-decision-id"] == "d-recommendations"
     request = engine.requests[0]
-    assert request.placement == "home_recs"
-    assert request.context == {"page": "/category/running-shoes", "category": "running-shoes"}
-    assert request.events[0] == {
-        "type": "track",
-        "event": "product_viewed",
-        "timestamp": "2026-11-21T20:00:00Z",
-        "properties": {"product_id": "SKU-441"},
-    }
-    assert request.events[1]["properties"] == {"attribute": "size", "value": "10"}
+    assert request.placement == "recommendations"
+    assert request.context == {"page": "/category/running-shoes"}
+    assert request.events == body["events_in_session"]
 
 
 def test_recommendations_for_nothing_but_a_session(public: httpx.Client) -> None:
@@ -151,28 +144,13 @@ def test_recommendations_for_nothing_but_a_session(public: httpx.Client) -> None
     assert (answer.status_code, answer.json()["where"]) == (400, "$.events_in_session")
 
 
-def test_an_event_in_the_tracking_shape_is_left_alone() -> None:
-    event = {"event": "x", "properties": {"a": 1}, "extra": 2}
-    assert as_tracking_event(event) is event
-    assert as_tracking_event({"product_id": "p"}) == {
-        "type": "track",
-        "event": None,
-        "properties": {"product_id": "p"},
+def test_verbose_recommendations_say_why(public: httpx.Client) -> None:
+    answer = public.post("/api/recommendations?verbose=true", json={"count": 1}).json()
+    assert answer == {
+        "recommendations": ["sku1"],
+        "items": [{"product_id": "sku1", "rank": 1, "reason": "popular now", "item": {"title": "Item 1"}}],
+        "decision_id": "d-recommendations",
     }
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("", {}),
-        ("/", {"page": "/"}),
-        ("/product/22%2F4?x=1", {"page": "/product/22%2F4?x=1", "item_id": "22/4"}),
-        ("/shop/category/shoes/", {"page": "/shop/category/shoes/", "category": "shoes"}),
-        ("/about/us", {"page": "/about/us"}),
-    ],
-)
-def test_what_a_page_is_about(path: str, expected: dict[str, str]) -> None:
-    assert page_context(path) == expected
 
 
 def test_the_answer_decodes_as_the_published_type(public: httpx.Client) -> None:

@@ -41,7 +41,7 @@ def test_reads_need_the_secret_key(
 )
 def test_identifiers_may_hold_anything(private: httpx.Client, path: str, identifier: str) -> None:
     answer = private.get(f"/v1/profiles/{path}")
-    assert answer.json()["identifiers"][0]["id"] == identifier
+    assert answer.json()["identifiers"][0]["identifier"] == identifier
 
 
 @pytest.mark.parametrize("name", ["u1", "user_id:", ":u1", "%20"])
@@ -71,17 +71,20 @@ def test_events_are_paged(private: httpx.Client) -> None:
     seen, following = [], ""
     while True:
         page = private.get(f"/v1/profiles/user_id:u1/events?limit=2&next={following}").json()
-        seen += [event["event"] for event in page["events"]]
+        seen += [touch["item_id"] for touch in page["data"]]
         following = page["cursor"]["next"]
         if not page["cursor"]["has_more"]:
             break
-    assert seen == [f"e{n}" for n in range(5)]
+    assert seen == [f"sku{n}" for n in range(5)]
 
 
 def test_other_parts(private: httpx.Client) -> None:
-    assert private.get("/v1/profiles/user_id:u1/links").json()["links"][0]["evidence"] == "identify"
-    assert private.get("/v1/profiles/user_id:u1/external_ids").json()["external_ids"][0]["type"] == "user_id"
-    assert private.get("/v1/profiles/user_id:u1/metadata").json()["metadata"] == {"created_at": 1}
+    at = "/v1/profiles/user_id:u1"
+    assert private.get(f"{at}/links").json()["data"][0]["evidence"] == "identify"
+    ids = private.get(f"{at}/external_ids").json()
+    assert ids["data"] == [{"id": "u1", "type": "user_id", "created_at": 1, "encoding": "none"}]
+    expected = {"id": "user_id:u1", "created_at": 1, "updated_at": 2}
+    assert private.get(f"{at}/metadata").json() == {"metadata": expected}
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "x", "-1", "1e3", "99999999999999999999", "²"])

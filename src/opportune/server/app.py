@@ -234,7 +234,6 @@ def create_app(
     warm: Callable[[], None] | None = None,
     clock: Clock = system_clock,
     limits: Limits | None = None,
-    default_placement: str = "home_recs",
 ) -> App:
     """The ASGI application. ``extra_mounts`` are Starlette routes (console, storefront); they find the
     :class:`Service` at ``request.state.service``."""
@@ -245,6 +244,5 @@ def create_app(
         metrics=writer.metrics,
         clock=clock,
         limits=limits or Limits(),
-        default_placement=default_placement,
     )
     return App(service, extra_mounts, warm=warm)

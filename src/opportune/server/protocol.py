@@ -58,6 +58,13 @@ class PatientProtocol(HttpToolsProtocol):
             if self._head_bytes > self.patience.head_bytes:
                 self.turn_away(431, "too_large", "the request's head is too large")
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own type; uvicorn narrowed it to None
+        """A client that has said all it will say still gets the answer to what it asked."""
+        if self.awaited_since is None and self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return True
+        return False
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.awaited_since = self.loop.time()

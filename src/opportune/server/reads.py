@@ -42,34 +42,41 @@ async def profile(service: Service, call: Call) -> Reply:
 
 
 def _part(known: dict[str, Any], part: str, identifier: str, query: dict[str, str]) -> dict[str, Any]:
-    """One part of a profile in the shape ``{part, cursor: {url, has_more, next, limit}}``."""
+    """One part of a profile, in the shape of Segment's Profile API: ``{"traits" | "data": ..., "cursor":
+    {url, has_more, next, limit}}``. ``events`` are the newest touches; history is not read on this path."""
+    if part == "metadata":
+        times = {"created_at": known.get("first_seen"), "updated_at": known.get("last_seen")}
+        return {"metadata": {"id": known.get("id"), **times}}
+    if part == "traits":
+        traits = known.get("traits", {})
+        if query.get("verbose", "") not in ("1", "true"):
+            traits = {name: trait["value"] for name, trait in traits.items()}
+        names, cursor = _window(list(traits), part, identifier, query)
+        return {"traits": {name: traits[name] for name in names}, "cursor": cursor}
     if part == "external_ids":
-        content: Any = known.get("external_ids", known.get("identifiers", []))
-    elif part == "links":
-        content = known.get("links", [])
-    elif part == "metadata":
-        return {"metadata": known.get("metadata", {}), "identifier": identifier}
+        rows = [
+            {"id": one["value"], "type": one["type"], "created_at": one.get("first_seen"), "encoding": "none"}
+            for one in known.get("identifiers", [])
+        ]
     else:
-        content = known.get(part, {} if part == "traits" else [])
-    if isinstance(content, dict) and query.get("verbose", "") not in ("1", "true"):
-        content = {name: _plain(value) for name, value in content.items()}
+        rows = list(known.get("recent" if part == "events" else part, []))
+    shown, cursor = _window(rows, part, identifier, query)
+    return {"data": shown, "cursor": cursor}
+
+
+def _window(
+    rows: list[Any], part: str, identifier: str, query: dict[str, str]
+) -> tuple[list[Any], dict[str, Any]]:
     limit = _limit(query)
     start = _whole(query, "next", 0, 0, 1 << 53)
-    names = list(content) if isinstance(content, dict) else content
-    window = names[start : start + limit]
-    shown = {name: content[name] for name in window} if isinstance(content, dict) else window
-    more = start + limit < len(names)
-    following = str(start + limit) if more else ""
-    url = f"/v1/profiles/{quote(identifier, safe=':')}/{part}"
-    return {
-        part: shown,
-        "cursor": {"url": url, "has_more": more, "next": following, "limit": limit},
+    more = start + limit < len(rows)
+    cursor = {
+        "url": f"/v1/profiles/{quote(identifier, safe=':')}/{part}",
+        "has_more": more,
+        "next": str(start + limit) if more else "",
+        "limit": limit,
     }
-
-
-def _plain(value: Any) -> Any:
-    """A trait without its evidence (``{value, source_id, updated_at}``)."""
-    return value["value"] if isinstance(value, dict) and "value" in value and "updated_at" in value else value
+    return rows[start : start + limit], cursor
 
 
 async def decision(service: Service, call: Call) -> Reply:

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from opportune.decide.recommendations import RecommendationsAnswer, RecommendationsRequest
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.server import cloudevents, decisions, docs, ingest, pixel, probes, reads
 from opportune.server.call import Call, Reply
-from opportune.server.decisions import RecommendationsRequest
 from opportune.server.service import Service
 from opportune.server.wire import (
     Batch,
@@ -169,12 +169,12 @@ ROUTES: tuple[Route, ...] = (
         "/api/recommendations",
         decisions.recommendations,
         "decide",
-        "Ranked item ids for a session told inline",
+        "Ranked product ids for a session told inline",
         access="write",
         cors=True,
         request=RecommendationsRequest,
-        response=list[str],
-        query=_WRITE_KEY,
+        response=list[str] | RecommendationsAnswer,
+        query={**_WRITE_KEY, "verbose": "`true` answers an object with reasons and the decision's id"},
         consumes=_TEXT,
     ),
     Route(

@@ -45,7 +45,6 @@ def serve(
     clock: Clock = system_clock,
     patience: Patience | None = None,
     announce: Callable[[str], None] | None = None,
-    default_placement: str = "home_recs",
 ) -> None:
     """Serve until SIGTERM or SIGINT: stop accepting, finish what is under way, flush. The caller closes the
     engine afterwards (a last checkpoint). ``port`` 0 takes a free one. ``warm`` compiles kernels and touches
@@ -61,7 +60,6 @@ def serve(
         extra_mounts=extra_mounts,
         warm=warm,
         clock=clock,
-        default_placement=default_placement,
     )
     listener = _listen(host, port)
     try:

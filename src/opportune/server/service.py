@@ -19,8 +19,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """The engine's queries, the writer, the keys and the clock. ``default_placement`` answers
-    ``/api/recommendations``; ``gpc_updated`` dates the Global Privacy Control statement."""
+    """The engine's queries, the writer, the keys and the clock. ``gpc_updated`` dates the statement that
+    Global Privacy Control is honoured."""
 
     engine: Queries
     writer: GroupWriter
@@ -28,5 +28,4 @@ class Service(msgspec.Struct, frozen=True):
     metrics: Metrics
     clock: Clock = system_clock
     limits: Limits = Limits()
-    default_placement: str = "home_recs"
     gpc_updated: str = "2026-11-21"
