@@ -339,8 +339,7 @@ class TestContext:
     def test_batch_context_and_integrations_fill_what_the_item_leaves_out(self) -> None:
         event = read(
             track(context={"ip": "2.2.2.2"}, integrations={"A": False}),
-            batch_context={"ip": "1.1.1.1", "locale": "en"},
-            batch_integrations={"A": True, "B": True},
+            batch_context={"ip": "1.1.1.1", "locale": "en", "integrations": {"A": True, "B": True}},
         )
         assert event.context == {"ip": "2.2.2.2", "locale": "en", "integrations": {"A": False, "B": True}}
 

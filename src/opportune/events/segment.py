@@ -192,13 +192,13 @@ def normalize(
     received: Millis,
     sent_at: Millis | None = None,
     batch_context: dict[str, Any] | None = None,
-    batch_integrations: dict[str, Any] | None = None,
     position: int = 0,
 ) -> Event:
     """One wire event as an :class:`Event`; :class:`Rejected` when it cannot be stored.
 
     ``kind`` is fixed by a single-event endpoint; None takes the item's ``type``. ``sent_at`` is the batch's
-    sending time, used where the item has none. ``position`` is the item's index in its request. O(len(raw)).
+    sending time, used where the item has none. ``batch_context`` is the batch's context, with its
+    integrations as ``integrations`` in it. ``position`` is the item's index in its request. O(len(raw)).
     """
     data = _encoded(raw) if isinstance(raw, dict) else bytes(raw)
     if len(data) > MAX_EVENT_BYTES:
@@ -212,7 +212,7 @@ def normalize(
         kind = item.type
         if kind is None or kind not in KINDS:
             kind = _kind(kind)
-    context = _context(item, batch_context, batch_integrations)
+    context = _context(item, batch_context)
     properties = item.properties or {}
     traits: dict[str, Any] = {}
     if kind == "track":
@@ -267,20 +267,16 @@ def normalize(
     )
 
 
-def _context(
-    item: _Item, batch_context: dict[str, Any] | None, batch_integrations: dict[str, Any] | None
-) -> dict[str, Any]:
-    """The item's context over the batch's, with the integrations (the item's over the batch's) in it."""
+def _context(item: _Item, batch_context: dict[str, Any] | None) -> dict[str, Any]:
+    """The item's context over the batch's, with the call's integrations in it."""
     context = item.context
     if context is None:
         context = {}
     if batch_context:
         context = {**batch_context, **context}
-    integrations = item.integrations
-    if integrations or batch_integrations:
-        merged = {**(batch_integrations or {}), **(_mapping(integrations) or {})}
-        if merged:
-            context["integrations"] = {**(_mapping(context.get("integrations")) or {}), **merged}
+    if item.integrations and (integrations := _mapping(item.integrations)):
+        known = _mapping(context.get("integrations"))
+        context["integrations"] = {**known, **integrations} if known else integrations
     return context
 
 
