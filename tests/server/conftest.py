@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 import uvicorn
+import uvloop
 
 from opportune.decide.request import (
     DecideRequest,
@@ -230,7 +231,7 @@ class RunningServer:
             await self._server.serve(sockets=[listener])
             sweeper.cancel()
 
-        asyncio.run(main(), debug=False)
+        uvloop.run(main())
         listener.close()
 
     def connect(self) -> socket.socket:

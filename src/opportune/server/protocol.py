@@ -44,8 +44,10 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(
+        self,
+        transport: asyncio.Transport,  # type: ignore[override]  # a TCP server's are; so does uvicorn have it
+    ) -> None:
         super().connection_made(transport)
         self.awaited_since = self.loop.time()
         if len(self.connections) > self.patience.connections:
