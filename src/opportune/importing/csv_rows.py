@@ -24,23 +24,20 @@ class CsvReader:
         self.path = path
         self.encoding = encoding
         self.total = unpacked_bytes(path)
-        lines = Lines(path)
-        first = next(iter(lines), b"")
+        with Lines(path) as lines:
+            first = next(iter(lines), b"")
         if b"\0" in first:
             raise InvalidRequest(
                 "this is not a CSV file", where=str(path), remedy="save it as CSV in UTF-8, or pass --format"
             )
         self.delimiter = delimiter or _delimiter(first.decode(encoding, "replace"))
-        lines.close()
         self._after_header = 0
         self.columns = self._header()
 
     def _header(self) -> list[str]:
-        lines = Lines(self.path)
-        rows = self._parsed(lines)
-        columns = [name.strip() for name in next(rows, [])]
-        self._after_header, self._header_lines = lines.offset, lines.number
-        lines.close()
+        with Lines(self.path) as lines:
+            columns = [name.strip() for name in next(self._parsed(lines), [])]
+            self._after_header = lines.offset
         if not any(columns):
             raise InvalidRequest(
                 "the first line of a CSV file must name the columns",
@@ -65,12 +62,11 @@ class CsvReader:
     def footprint(self, end: int) -> str:
         return footprint(self.path, end)
 
-    def rows(self, start: int = 0, line: int = 0) -> Iterator[Row | BadRow]:
-        lines = (
-            Lines(self.path, start=start, number=line)
-            if start
-            else Lines(self.path, start=self._after_header, number=self._header_lines)
-        )
+    def rows(self, start: int = 0) -> Iterator[Row | BadRow]:
+        with Lines(self.path, start=start or self._after_header) as lines:
+            yield from self._rows(lines)
+
+    def _rows(self, lines: Lines) -> Iterator[Row | BadRow]:
         parsed = self._parsed(lines)
         columns, width = self.columns, len(self.columns)
         while True:

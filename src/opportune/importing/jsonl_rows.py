@@ -21,9 +21,8 @@ class JsonlReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.total = unpacked_bytes(path)
-        lines = Lines(path)
-        first = next(iter(lines), b"").lstrip()
-        lines.close()
+        with Lines(path) as lines:
+            first = next(iter(lines), b"").lstrip()
         if first.startswith(b"["):
             raise InvalidRequest(
                 "the file is one JSON array, not JSON lines",
@@ -34,8 +33,11 @@ class JsonlReader:
     def footprint(self, end: int) -> str:
         return footprint(self.path, end)
 
-    def rows(self, start: int = 0, line: int = 0) -> Iterator[Row | BadRow]:
-        lines = Lines(self.path, start=start, number=line)
+    def rows(self, start: int = 0) -> Iterator[Row | BadRow]:
+        with Lines(self.path, start=start) as lines:
+            yield from self._rows(lines)
+
+    def _rows(self, lines: Lines) -> Iterator[Row | BadRow]:
         for data in lines:
             if not data.strip():
                 continue

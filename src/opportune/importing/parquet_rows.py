@@ -42,7 +42,7 @@ class ParquetReader:
     def footprint(self, end: int) -> str:
         return stamp(self.path)
 
-    def rows(self, start: int = 0, line: int = 0) -> Iterator[Row | BadRow]:
+    def rows(self, start: int = 0) -> Iterator[Row | BadRow]:
         at, groups = self._groups_after(start)
         names = self.columns
         for batch in self._file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups):

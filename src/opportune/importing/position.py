@@ -23,14 +23,13 @@ class Counts(msgspec.Struct):
 
 
 class Position(msgspec.Struct):
-    """``end`` and ``line`` are of the last row that is safely stored. ``identity`` says of which file, and
+    """``end`` is of the last row that is safely stored. ``identity`` says of which file, and
     how its columns were read; ``footprint`` is the reader's for ``end``: another file, or another mapping,
     starts over. ``rejected_bytes`` is the length of the report at that point."""
 
     identity: str
     footprint: str = ""
     end: int = 0
-    line: int = 0
     rejected_bytes: int = 0
     is_finished: bool = False
     counts: Counts = msgspec.field(default_factory=Counts)

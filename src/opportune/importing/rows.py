@@ -46,8 +46,8 @@ class Reader(Protocol):
     @property
     def total(self) -> int: ...
 
-    def rows(self, start: int = 0, line: int = 0) -> Iterator[Row | BadRow]:
-        """Rows after the one that ended at ``start`` on ``line``; from the beginning by default."""
+    def rows(self, start: int = 0) -> Iterator[Row | BadRow]:
+        """Rows after the one that ended at ``start``; from the beginning by default."""
         ...
 
     def footprint(self, end: int) -> str:

@@ -92,12 +92,11 @@ def run_import(
         return position
     report = _Report(rejected_path, position.rejected_bytes)
     counts = position.counts
-    begin, line = (0, 0) if replay_rows else (position.end, position.line)
     skip_to = position.end
     pending: list[Made] = []
     batches = 0
     try:
-        for made in rows.made(reader.rows(begin, line)):
+        for made in rows.made(reader.rows(0 if replay_rows else skip_to)):
             if made.end <= skip_to:
                 continue
             if isinstance(made, Unusable):
@@ -107,7 +106,7 @@ def run_import(
                 counts.rows += made.n_rows
                 counts.unusable += 1
                 report.add(made.line, made.code, made.reason, made.where, made.values)
-                position.end, position.line = made.end, made.line
+                position.end = made.end
                 continue
             pending.append(made)
             if len(pending) >= batch:
@@ -141,7 +140,7 @@ def _send(pending: list[Made], sink: Sink, report: _Report, position: Position) 
     for refusal in sent.refusals:
         made = pending[refusal.index]
         report.add(made.first, refusal.code, refusal.reason, refusal.where, made.values)
-    position.end, position.line = pending[-1].end, pending[-1].line
+    position.end = pending[-1].end
     pending.clear()
 
 
