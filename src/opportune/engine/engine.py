@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from opportune.catalog.items import Catalog
 from opportune.clock import Clock, Millis, system_clock
 from opportune.decide import pipeline
 from opportune.decide.attribution import attribute
@@ -28,7 +27,7 @@ from opportune.errors import InvalidRequest
 from opportune.events import cloudevents, dead_letters, verdicts
 from opportune.events.accounting import replayed
 from opportune.events.dedupe import digest
-from opportune.events.ecommerce import interaction
+from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import DeadLetter, Event, Line, Resolved
 from opportune.events.identifiers import from_mapping
 from opportune.events.inline import inline_events
@@ -235,18 +234,29 @@ class Engine(Queries):
         self.state.models.learn()
 
     def _stamp(self, event: Event) -> None:
-        """Put onto the event what only today's state knows."""
-        catalog = self.state.catalog
-        lines = event.lines
-        if event.kind != "item":
-            for line in lines:
-                if not line.category or not line.brand:
-                    event.lines = tuple([_described(line, catalog) for line in lines])
-                    break
-            if not event.decision_id and event.identifiers and interaction(event.name) is not None:
-                exposures = self._exposures(event.identifiers[0])
-                if exposures:
-                    event.decision_id = attribute(event, exposures, ATTRIBUTION_WINDOW) or ""
+        """Put onto the event what only today's state knows: what the catalogue says of its items, and the
+        decision that it is an outcome of. 1 us."""
+        if event.kind == "item":
+            return
+        labels = self.state.catalog.labels
+        lines = []
+        for line in event.lines:
+            category, brand = labels(line.item_id)
+            if (category and not line.category) or (brand and not line.brand):
+                line = Line(
+                    line.item_id,
+                    line.quantity,
+                    line.price,
+                    line.category or category,
+                    line.brand or brand,
+                    line.position,
+                )
+            lines.append(line)
+        event.lines = tuple(lines)
+        if not event.decision_id and event.identifiers and event.name in INTERACTION:
+            exposures = self._exposures(event.identifiers[0])
+            if exposures:
+                event.decision_id = attribute(event, exposures, ATTRIBUTION_WINDOW) or ""
 
     def _exposures(self, identifier: str) -> Sequence[Exposure]:
         leaf = self.state.leaf(identifier)
@@ -369,19 +379,6 @@ class Engine(Queries):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _described(line: Line, catalog: Catalog) -> Line:
-    """The line with the category and brand that the catalogue knows, where the event named none."""
-    number = catalog.number(line.item_id)
-    if number < 0:
-        return line
-    category, brand = line.category, line.brand
-    if not category and (code := int(catalog.category[number])) >= 0:
-        category = catalog.category_names[code]
-    if not brand and (code := int(catalog.brand[number])) >= 0:
-        brand = catalog.brand_names[code]
-    return Line(line.item_id, line.quantity, line.price, category, brand, line.position)
 
 
 def _other(raw: RawItem, dialect: str, source: str, received: Millis) -> Event:

@@ -19,7 +19,7 @@ from opportune.engine.models import Models
 from opportune.events.accounting import Accounting
 from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
-from opportune.events.ecommerce import interaction
+from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import DeadLetter, Event, Resolved, Tally
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
@@ -101,7 +101,7 @@ class State:
             if seq > record.offset:
                 self.session.fold(record, event, seq)
         if lines:
-            touched = interaction(event.name)
+            touched = INTERACTION.get(event.name)
             if touched is not None:
                 kind = KINDS[touched]
                 for line in lines:
