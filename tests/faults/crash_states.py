@@ -2,10 +2,10 @@
 
 ``python -m tests.faults.crash_states --states 10000 --seed 1``
 
-A seeded run over a recording disk appends, flushes, checkpoints, merges, rolls and archives segments. For states
-drawn from what a crash at a random moment may leave: the folder opens, every acknowledged entry is there once,
-nothing is there that was not appended, and the state is the fold of the journal byte for byte. Half of the
-recovered folders go on, crash once more, and are recovered again.
+A seeded run over a recording disk appends, flushes, checkpoints, merges, rolls and archives segments. For
+states drawn from what a crash at a random moment may leave: the folder opens, every acknowledged entry is
+there once, nothing is there that was not appended, and the state is the fold of the journal byte for byte.
+Half of the recovered folders go on, crash once more, and are recovered again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from random import Random
 
+from tests.faults.ledger import Engine, expected_state, make_entry
+
 from opportune.errors import OpportuneError
 from opportune.testing.disk import MemoryDisk, Operation, RecordingDisk, crash_state
-from tests.faults.ledger import Engine, expected_state, make_entry
 
 SEGMENT_BYTES = 3_000
 

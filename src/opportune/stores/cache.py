@@ -190,18 +190,22 @@ class Checkpoint:
                 return False
         return True
 
-    def put(self, key: str, data: bytes) -> None:
-        """Also write a record that its owner keeps outside the cache; before ``finish``."""
-        self._writer.put(key.encode(), data)
+    @property
+    def writer(self) -> CheckpointWriter:
+        """For what its owner keeps outside the cache and wants in the same checkpoint; before ``finish``."""
+        return self._writer
 
-    def finish(self) -> None:
+    def finish(self, *parts: Callable[[CheckpointWriter], None]) -> None:
         """Write, flush, swap the manifest. The journal must be flushed beyond ``highest_offset`` before.
+        ``parts`` put what else belongs to this checkpoint (``Seal.write`` of the de-duplication is one).
         Raises DiskFull, FlushFailed: then ``abandon``, and the checkpoint before this one stands."""
         for name, data in self._blobs.items():
             if data is None:
                 self._writer.drop_blob(name)
             else:
                 self._writer.put_blob(name, data)
+        for part in parts:
+            part(self._writer)
         self._writer.commit(self._offset, self._meta, highest_offset=self.highest_offset)
 
     def done(self) -> None:
