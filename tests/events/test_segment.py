@@ -217,6 +217,15 @@ class TestKinds:
         assert event.traits == {"email": "Ada@Example.org", "plan": None}
         assert event.identifiers == ("user_id:u1", "email:ada@example.org")
 
+    def test_identify_finds_traits_where_rudderstack_puts_them(self) -> None:
+        context = {
+            "traits": {"email": "a@b.example", "plan": "free"},
+            "externalId": [{"type": "crm", "id": "7"}],
+        }
+        event = read({"type": "identify", "userId": "u1", "traits": {"plan": "pro"}, "context": context})
+        assert event.traits == {"email": "a@b.example", "plan": "pro"}
+        assert event.identifiers == ("user_id:u1", "email:a@b.example", "crm:7")
+
     def test_group_traits_are_the_accounts_and_name_nobody(self) -> None:
         event = read(
             {"type": "group", "userId": "u1", "groupId": 77, "traits": {"email": "info@firm.example"}}

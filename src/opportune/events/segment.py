@@ -11,6 +11,8 @@ out what they do not know, and stamp ``sentAt`` on every try. Where the specific
 - Without a ``messageId`` but with a time of its own, the id is a digest of the bytes, so that a retry is a
   duplicate; without either, a repeat cannot be told from a second event, so arrival and position count too.
 - ``name`` of everything but ``track`` is its kind: a page called "Order Completed" is no order.
+- ``identify`` takes its traits from ``context.traits`` too, where RudderStack's clients put them, and their
+  ``context.externalId`` is read as ``context.externalIds``.
 - ``group`` traits describe the account and stay in ``properties.traits``; ``traits`` are a person's.
 - ``previousId`` of an ``alias`` is an anonymous id when it equals ``anonymousId`` or looks like a UUID (what
   clients generate), else a user id.
@@ -223,6 +225,8 @@ def normalize(
         name = kind
         if kind == "identify":
             traits = item.traits or {}
+            if "traits" in context and (elsewhere := _mapping(context["traits"])):
+                traits = {**elsewhere, **traits}
         elif kind == "group":
             properties = _group_properties(item)
         elif kind == "alias":
@@ -506,7 +510,7 @@ def _promote_context(context: dict[str, Any], found: list[Identifier]) -> None:
         analytics = integrations.get("Google Analytics")
         if type(analytics) is dict:
             found.append(make("ga_client_id", analytics.get("clientId")))
-    external = get("externalIds")
+    external = get("externalIds") or get("externalId")
     if type(external) is list:
         found.extend(_external(entry) for entry in external if type(entry) is dict)
 
