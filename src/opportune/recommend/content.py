@@ -12,6 +12,7 @@ from opportune.recommend.columns import newest_of_session
 from opportune.recommend.content_kernel import (
     HEAD,
     LENGTH,
+    LIVE,
     MAX_ITEMS,
     MAX_TERMS,
     NODES,
@@ -21,11 +22,14 @@ from opportune.recommend.content_kernel import (
     Words,
     add_item,
     ask_words,
+    move_nodes,
 )
 from opportune.recommend.source import Candidates, Interactions, Query
 
 _FIRST_NODES = 1 << 12
 MAX_VOCABULARY = 1 << 20
+MOST_STALE = 256
+"""Nodes of replaced descriptions that are put up with, beside a quarter of the live ones."""
 
 
 class ContentSimilarity:
@@ -47,7 +51,7 @@ class ContentSimilarity:
             node=np.zeros((_FIRST_NODES, 3), np.int32),
             item=np.zeros((capacity_items, 2), np.int32),
             word=np.zeros((MAX_VOCABULARY, 2), np.int32),
-            state=np.zeros(2, np.int64),
+            state=np.zeros(3, np.int64),
         )
         touched = MAX_ITEMS * READ_PER_ITEM
         self._scratch = ContentScratch(
@@ -80,26 +84,21 @@ class ContentSimilarity:
         start, length = index.item[number].tolist()
         if index.node[start : start + length, 0].tolist() == found:
             return
-        if int(index.state[NODES]) + len(found) > len(index.node):
-            self._make_room()
+        used, live = int(index.state[NODES]), int(index.state[LIVE])
+        if used + len(found) > len(index.node) or used - live > live // 4 + MOST_STALE:
+            self._compact(live)
         add_item(self._words, number, np.array(found, np.int32))
 
-    def _make_room(self) -> None:
-        """Drop the nodes of descriptions that were replaced; double the arena where that frees little."""
+    def _compact(self, live: int) -> None:
+        """Drop the nodes of descriptions that were replaced, in an arena at most half full. About 10 ns a
+        node."""
         index = self._words
-        items = np.flatnonzero(index.item[:, LENGTH]).astype(np.int32)
-        items = items[np.argsort(index.item[items, START], kind="stable")]
-        ranges = zip(items.tolist(), index.item[items].tolist(), strict=True)
-        described = [(number, index.node[start : start + n, 0].copy()) for number, (start, n) in ranges]
-        live = sum(len(terms) for _, terms in described)
-        room = len(index.node) if live <= len(index.node) // 2 else 2 * len(index.node)
-        self._words = Words(np.zeros((room, 3), np.int32), index.item, index.word, index.state)
-        index.item[items] = 0
+        described = np.flatnonzero(index.item[:, LENGTH]).astype(np.int32)
+        described = described[np.argsort(index.item[described, START], kind="stable")]
+        room = max(len(index.node), 1 << (2 * live + MAX_TERMS).bit_length())
+        self._words = index._replace(node=np.zeros((room, 3), np.int32))
         index.word[:, HEAD] = 0
-        index.word[:, LENGTH] = 0
-        index.state[:] = 0
-        for number, terms in described:
-            add_item(self._words, number, terms)
+        move_nodes(index, self._words, described)
 
     def fit(self, interactions: Interactions) -> None:
         """Nothing to learn from touches."""

@@ -26,13 +26,14 @@ STEP_DECAY = 0.8
 START, LENGTH = 0, 1
 HEAD = 0
 WORD, ITEM, OLDER = 0, 1, 2
-NODES, ITEMS = 0, 1
+NODES, ITEMS, LIVE = 0, 1, 2
 
 
 class Words(NamedTuple):
-    """``node`` (capacity, 3): word, item, 1 + the older node of the word; ``item`` (capacity_items, 2): where
-    its nodes start and how many; ``word`` (vocabulary, 2): 1 + its newest node, how many items have it;
-    ``state``: nodes used, items described. A node outside its item's range is of an older description."""
+    """``node`` (capacity, 3): word, item, 1 + the older node of the word; ``item`` (capacity_items, 2):
+    where its nodes start and how many; ``word`` (vocabulary, 2): 1 + its newest node, how many items have
+    it; ``state``: nodes used, items described, nodes that are live. A node outside its item's range is of
+    an older description."""
 
     node: Ints
     item: Ints
@@ -54,6 +55,7 @@ def add_item(words: Words, number: int, terms: Ints) -> None:
     node, item, word, state = words
     for n in range(item[number, START], item[number, START] + item[number, LENGTH]):
         word[node[n, WORD], LENGTH] -= 1
+    state[LIVE] -= item[number, LENGTH]
     if item[number, LENGTH] > 0:
         state[ITEMS] -= 1
     start = state[NODES]
@@ -67,8 +69,28 @@ def add_item(words: Words, number: int, terms: Ints) -> None:
     item[number, START] = start
     item[number, LENGTH] = len(terms)
     state[NODES] = start + len(terms)
+    state[LIVE] += len(terms)
     if len(terms) > 0:
         state[ITEMS] += 1
+
+
+@kernel
+def move_nodes(old: Words, new: Words, numbers: Ints) -> None:
+    """Copy the live nodes of these items into an empty arena; ``new`` shares all else with ``old``."""
+    node, item, word, state = new
+    used = 0
+    for at in range(len(numbers)):
+        number = numbers[at]
+        start = item[number, START]
+        item[number, START] = used
+        for n in range(start, start + item[number, LENGTH]):
+            term = old.node[n, WORD]
+            node[used, WORD] = term
+            node[used, ITEM] = number
+            node[used, OLDER] = word[term, HEAD]
+            word[term, HEAD] = used + 1
+            used += 1
+    state[NODES] = used
 
 
 @kernel

@@ -80,7 +80,7 @@ class CoVisitation:
             session=np.zeros(config.capacity_sessions, np.int64),
             recent=np.zeros((config.capacity_sessions, WINDOW), np.int32),
             recent_kind=np.zeros((config.capacity_sessions, WINDOW), np.int8),
-            state=np.zeros(3, np.int64),
+            state=np.zeros(4, np.int64),
         )
 
     def fit(self, interactions: Interactions) -> None:

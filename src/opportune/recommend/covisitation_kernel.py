@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.kernels import kernel
+from opportune.recommend.leaderboard import MOST_AHEAD_MS
 from opportune.recommend.top import select_top
 
 Ints = npt.NDArray[np.int32]
@@ -17,7 +18,7 @@ Table = npt.NDArray[np.float64]
 
 WINDOW = 8
 """Distinct items of a session that a new touch is paired with."""
-LANDMARK, ITEMS, STARTED = 0, 1, 2
+LANDMARK, ITEMS, STARTED, NEWEST = 0, 1, 2, 3
 RESCALE_AFTER = 40
 """Half-lives after which the landmark moves; weights are float32 and must stay finite."""
 
@@ -26,7 +27,7 @@ class Pairs(NamedTuple):
     """``neighbour`` and ``weight`` (capacity_items, width): 1 + the neighbour (0: free) and its decayed
     weight as of the landmark; ``touches`` (capacity_items,) decayed touches; per live session ``session``
     (1 + its number), ``recent`` (1 + item, newest first) and ``recent_kind``; ``state``: landmark, items,
-    started."""
+    started, newest time."""
 
     neighbour: Ints
     weight: npt.NDArray[np.float32]
@@ -78,16 +79,19 @@ def count_pairs(
         if state[STARTED] == 0:
             state[STARTED] = 1
             state[LANDMARK] = time[n]
-        halves = (time[n] - state[LANDMARK]) / half_life
+            state[NEWEST] = time[n]
+        moment = min(time[n], state[NEWEST] + MOST_AHEAD_MS)
+        state[NEWEST] = max(state[NEWEST], moment)
+        halves = (moment - state[LANDMARK]) / half_life
         if halves > RESCALE_AFTER:
             steps = int(halves)
             state[LANDMARK] += int(steps * half_life)
-            scale = math.ldexp(1.0, -steps) if steps < 2000 else 0.0
+            scale = math.ldexp(1.0, -steps) if steps < 1000 else 0.0
             for other in range(state[ITEMS]):
                 touches[other] *= scale
                 for at in range(neighbour.shape[1]):
                     weight[other, at] *= scale
-            halves = (time[n] - state[LANDMARK]) / half_life
+            halves = (moment - state[LANDMARK]) / half_life
         state[ITEMS] = max(state[ITEMS], i + 1)
         gain = math.exp(halves * math.log(2.0))
         touches[i] += gain
@@ -200,7 +204,10 @@ def ask_neighbours(
             i = neighbour[a, at] - 1
             if i < 0:
                 break
-            part = asked_weight[j] * weight[a, at] / (touches[a] * touches[i]) ** popularity_power
+            norm = touches[a] * touches[i]
+            if not weight[a, at] > 0.0 or not norm > 0.0:
+                continue  # faded away, or touched only at times long past
+            part = asked_weight[j] * weight[a, at] / norm**popularity_power
             t = slot_of_item[i]
             if t >= touched or item[t] != i:
                 t = touched

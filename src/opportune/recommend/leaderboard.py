@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from opportune.clock import Millis
+from opportune.clock import DAY, Millis
 from opportune.kernels import kernel
 from opportune.recommend.source import Interactions
 from opportune.recommend.top import ranks_before
@@ -23,7 +23,10 @@ Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Table = npt.NDArray[np.float64]
 
-LANDMARK, ITEMS, STARTED = 0, 1, 2
+LANDMARK, ITEMS, STARTED, NEWEST = 0, 1, 2, 3
+MOST_AHEAD_MS = DAY
+"""A touch further ahead of all before it counts as this far ahead, so that one wrong clock cannot make
+everything else look ancient."""
 _RESCALE_AFTER = 400
 """Half-lives after which the landmark moves and all sums are scaled by an exact power of two."""
 
@@ -31,7 +34,8 @@ _RESCALE_AFTER = 400
 class Board(NamedTuple):
     """``total`` (capacity_items,) sums as of the landmark; ``list_of`` and ``place`` (capacity_items,) say
     in which list an item stands (1 + list, 0 for none) and where; ``top`` (lists, length) holds the items
-    of each list, best first, ``size`` (lists,) how many; ``state`` is landmark, items seen, started."""
+    of each list, best first, ``size`` (lists,) how many; ``state`` is landmark, items seen, started, newest
+    time."""
 
     total: Table
     list_of: Ints
@@ -48,7 +52,7 @@ def new_board(capacity_items: int, length: int, lists: int = 1) -> Board:
         place=np.zeros(capacity_items, np.int32),
         top=np.zeros((lists, length), np.int32),
         size=np.zeros(lists, np.int32),
-        state=np.zeros(3, np.int64),
+        state=np.zeros(4, np.int64),
     )
 
 
@@ -74,14 +78,17 @@ def count_touches(
         if state[STARTED] == 0:
             state[STARTED] = 1
             state[LANDMARK] = time[n]
-        halves = (time[n] - state[LANDMARK]) / half_life
+            state[NEWEST] = time[n]
+        moment = min(time[n], state[NEWEST] + MOST_AHEAD_MS)
+        state[NEWEST] = max(state[NEWEST], moment)
+        halves = (moment - state[LANDMARK]) / half_life
         if halves > _RESCALE_AFTER:
             steps = int(halves)
             state[LANDMARK] += int(steps * half_life)
-            scale = math.ldexp(1.0, -steps) if steps < 2000 else 0.0
+            scale = math.ldexp(1.0, -steps) if steps < 1000 else 0.0
             for other in range(state[ITEMS]):
                 total[other] *= scale
-            halves = (time[n] - state[LANDMARK]) / half_life
+            halves = (moment - state[LANDMARK]) / half_life
         state[ITEMS] = max(state[ITEMS], i + 1)
         total[i] += weight[kind[n]] * math.exp(halves * math.log(2.0))
 
@@ -119,9 +126,11 @@ def count_touches(
 
 
 def factor_at(board: Board, half_life: float, now: Millis) -> float:
-    """What the sums are multiplied with to be counts as of ``now``; 0 when that is too long ago to say."""
+    """What the sums are multiplied with to be counts as of ``now``; 0 when that is too long ago to say.
+
+    A moment before the landmark reads as the landmark."""
     halves = (now - int(board.state[LANDMARK])) / half_life
-    return math.exp2(-min(max(halves, -1000.0), 1000.0))
+    return math.exp2(-min(max(halves, 0.0), 1000.0))
 
 
 def decayed_counts(
