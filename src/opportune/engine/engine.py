@@ -156,14 +156,18 @@ class Engine(Queries):
         received: Millis,
         sent_at: Millis | None = None,
         batch_context: dict[str, Any] | None = None,
+        position: int = 0,
     ) -> Admission:
-        """Normalise, check, de-duplicate and stamp; every item gets its verdict. Never raises for an item."""
+        """Normalise, check, de-duplicate and stamp; every item gets its verdict. Never raises for an item.
+
+        ``position`` is the index of the first item in its request: a large one is admitted in pieces.
+        """
         found: list[Verdict] = []
         kept: list[Entry] = []
         marks: list[bytes] = []
         dedupe, in_flight, plan = self.state.dedupe, self._in_flight, self.workspace.plan
         has_plan = plan is not EMPTY
-        for index, raw in enumerate(raw_items):
+        for index, raw in enumerate(raw_items, position):
             warnings: list[str] = []
             try:
                 if dialect == "segment" and type(raw) is not Event:
