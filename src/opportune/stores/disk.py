@@ -130,7 +130,7 @@ class RealDisk:
             if not self.root.is_dir():
                 raise NotFound("no such data folder", where=self.name, remedy="check the path")
             return
-        with _translated("create the data folder", self.name):
+        with translated("create the data folder", self.name):
             self.root.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.root / "LOCK", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -148,12 +148,12 @@ class RealDisk:
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
     def open_append(self, name: str) -> Appender:
-        with _translated("open", f"{self.name}/{name}"):
+        with translated("open", f"{self.name}/{name}"):
             fd = os.open(self.root / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         return _RealAppender(fd, f"{self.name}/{name}")
 
     def open_read(self, name: str) -> Reader:
-        with _translated("open", f"{self.name}/{name}"):
+        with translated("open", f"{self.name}/{name}"):
             fd = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
         return _RealReader(fd, f"{self.name}/{name}")
 
@@ -161,7 +161,7 @@ class RealDisk:
         return (self.root / name).exists()
 
     def size(self, name: str) -> int:
-        with _translated("look at", f"{self.name}/{name}"):
+        with translated("look at", f"{self.name}/{name}"):
             return (self.root / name).stat().st_size
 
     def list(self, folder: str) -> list[str]:
@@ -174,20 +174,20 @@ class RealDisk:
     def make_dir(self, folder: str) -> None:
         path = self.root / folder
         if not path.is_dir():
-            with _translated("create", f"{self.name}/{folder}"):
+            with translated("create", f"{self.name}/{folder}"):
                 path.mkdir(parents=True, exist_ok=True)
             self.flush_dir(str(Path(folder).parent))
 
     def rename(self, old: str, new: str) -> None:
-        with _translated("rename", f"{self.name}/{old}"):
+        with translated("rename", f"{self.name}/{old}"):
             os.rename(self.root / old, self.root / new)
 
     def remove(self, name: str) -> None:
-        with _translated("remove", f"{self.name}/{name}"):
+        with translated("remove", f"{self.name}/{name}"):
             os.unlink(self.root / name)
 
     def truncate(self, name: str, size: int) -> None:
-        with _translated("truncate", f"{self.name}/{name}"):
+        with translated("truncate", f"{self.name}/{name}"):
             fd = os.open(self.root / name, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.ftruncate(fd, size)
@@ -196,7 +196,7 @@ class RealDisk:
                 os.close(fd)
 
     def flush_dir(self, folder: str) -> None:
-        with _translated("flush", f"{self.name}/{folder}", flush=True):
+        with translated("flush", f"{self.name}/{folder}", flush=True):
             fd = os.open(self.root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(fd)
@@ -204,7 +204,7 @@ class RealDisk:
                 os.close(fd)
 
     def settle(self, name: str) -> None:
-        with _translated("flush", f"{self.name}/{name}", flush=True):
+        with translated("flush", f"{self.name}/{name}", flush=True):
             fd = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(fd)
@@ -227,6 +227,21 @@ class RealDisk:
         self.close()
 
 
+def owner(root: Path) -> str | None:
+    """The id of the process that has the folder open, None when nobody has."""
+    try:
+        lock = os.open(root / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(lock)
+    return None
+
+
 class _RealAppender:
     __slots__ = ("_fd", "_where")
 
@@ -235,14 +250,14 @@ class _RealAppender:
         self._where = where
 
     def append(self, data: Bytes) -> None:
-        with _translated("write", self._where, flush=True):
+        with translated("write", self._where, flush=True):
             view = memoryview(data).cast("B")
             done = os.write(self._fd, view)
             while done < len(view):
                 done += os.write(self._fd, view[done:])
 
     def flush(self) -> None:
-        with _translated("flush", self._where, flush=True):
+        with translated("flush", self._where, flush=True):
             os.fdatasync(self._fd)
 
     def close(self) -> None:
@@ -275,7 +290,7 @@ class _RealReader:
         # One pread moves at most 2 GiB, and may be cut short; an empty one is the end of the file.
         parts = [data]
         got = len(data)
-        with _translated("read", self._where):
+        with translated("read", self._where):
             while got < length and parts[-1]:
                 parts.append(os.pread(self._fd, length - got, offset + got))
                 got += len(parts[-1])
@@ -294,7 +309,8 @@ class _RealReader:
 
 
 @contextmanager
-def _translated(verb: str, where: str, *, flush: bool = False) -> Iterator[None]:
+def translated(verb: str, where: str, *, flush: bool = False) -> Iterator[None]:
+    """System errors as our own: DiskFull, NotFound, FlushFailed (with ``flush``), else StorageError."""
     try:
         yield
     except OSError as error:
