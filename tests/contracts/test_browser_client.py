@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 pytestmark = pytest.mark.browser
 
@@ -21,8 +23,11 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-SHOP = "http://shop.example"
+PAGE = (
+    b'<!doctype html><title>Shop</title><link rel="icon" href="data:,"><script src="/index.js"></script><p>hi'
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,34 +40,52 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-class Shop:
-    """A page of a shop on another origin than the server, with the client's bundle from its own folder."""
+@pytest.fixture(scope="module")
+def origin(node_clients: Path) -> Iterator[str]:
+    """The shop's own web server, another origin than ours: one page, and the client's unmodified bundle."""
+    bundle = node_clients / "node_modules" / "@segment" / "analytics-next" / "dist" / "umd"
 
-    def __init__(self, page: Page, dist: Path, way: Any) -> None:
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(bundle))
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+        def do_GET(self) -> None:
+            if not self.path.startswith("/p/"):
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.send_header("content-length", str(len(PAGE)))
+            self.end_headers()
+            self.wfile.write(PAGE)
+            return None
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Shop:
+    """A page of the shop, open in the browser; ``problems`` and ``elsewhere`` should stay empty."""
+
+    def __init__(self, page: Page, origin: str, way: Any) -> None:
         self.page = page
         self.problems: list[str] = []
         self.elsewhere: list[str] = []
+        home = (origin, way.url, "data:")
         page.on("console", lambda line: self._console(line.type, line.text))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-
-        def shop(route: Route) -> None:
-            path = route.request.url.removeprefix(SHOP)
-            if path.startswith("/lib/"):
-                route.fulfill(path=dist / path.removeprefix("/lib/").partition("?")[0])
-            else:
-                html = '<!doctype html><title>Shop</title><script src="/lib/index.js"></script><p>hello'
-                route.fulfill(body=html, content_type="text/html")
-
-        def elsewhere(route: Route) -> None:
-            if route.request.url.startswith((way.url, SHOP)):
-                route.fallback()
-            else:
-                self.elsewhere.append(route.request.url)
-                route.abort()
-
-        page.route(f"{SHOP}/**", shop)
-        page.route("**/*", elsewhere)
-        page.goto(f"{SHOP}/p/1?utm_source=mail")
+        page.on(
+            "request", lambda sent: None if sent.url.startswith(home) else self.elsewhere.append(sent.url)
+        )
+        page.goto(f"{origin}/p/1?utm_source=mail")
 
     def _console(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
@@ -71,17 +94,16 @@ class Shop:
     def drive(self, script: Path, given: dict[str, Any]) -> dict[str, Any]:
         source = script.read_text(encoding="utf-8")
         answer = self.page.evaluate(
-            f"(given) => {{ const AnalyticsBrowser = window.AnalyticsBrowser; {source} }}", given
+            f"(given) => {{ const {{ AnalyticsBrowser }} = window.AnalyticsNext; {source} }}", given
         )
         assert isinstance(answer, dict)
         return answer
 
 
 @pytest.fixture
-def shop(chromium: Browser, node_clients: Path, way: Any) -> Iterator[Shop]:
+def shop(chromium: Browser, origin: str, way: Any) -> Iterator[Shop]:
     context = chromium.new_context()
-    dist = node_clients / "node_modules" / "@segment" / "analytics-next" / "dist" / "umd"
-    yield Shop(context.new_page(), dist, way)
+    yield Shop(context.new_page(), origin, way)
     context.close()
 
 
@@ -132,7 +154,7 @@ def test_what_is_waiting_when_the_page_closes_still_arrives(
     """The batching client flushes on unload with a request that outlives the page."""
     shop.page.evaluate(
         """async (given) => {
-            const [analytics] = await AnalyticsBrowser.load(
+            const [analytics] = await AnalyticsNext.AnalyticsBrowser.load(
                 { writeKey: given.writeKey, cdnURL: given.url },
                 { integrations: { "Segment.io": { apiHost: `${given.host}/v1`, protocol: "http",
                     deliveryStrategy: { strategy: "batching", config: { size: 100, timeout: 60000 } } } } });

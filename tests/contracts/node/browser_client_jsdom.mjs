@@ -19,7 +19,7 @@ const { window } = new JSDOM(`<!doctype html><title>Shop</title><p>hello`, {
 Object.assign(window, { fetch, Headers, Request, Response, AbortController, TextEncoder });
 window.eval(readFileSync(bundle, "utf8"));
 window.drive = new Function("AnalyticsBrowser", "given", readFileSync(new URL("./drive.js", import.meta.url), "utf8"));
-const result = await window.drive(window.AnalyticsBrowser, { url, host, writeKey, person, batching });
+const result = await window.drive(window.AnalyticsNext.AnalyticsBrowser, { url, host, writeKey, person, batching });
 await new Promise((resolve) => setTimeout(resolve, 500));
 console.log(JSON.stringify({ ...result, messages }));
 process.exit(0);
