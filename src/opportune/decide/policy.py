@@ -283,7 +283,7 @@ def _diverse(
     if diversity.max_per is not None:
         shown = codes[items[pinned]].tolist() if pinned else []
         picked = within_cap(codes[items[order]], diversity.max_per, places, shown)
-        looked_at = len(order) if len(picked) < places else picked[-1] + 1
+        looked_at = len(order) if len(picked) < places else max(picked, default=-1) + 1
         return order[picked].tolist(), looked_at - len(picked)
     assert diversity.mmr is not None  # the definition has either
     best = marginal_relevance(score[order], codes[items[order]], places, diversity.mmr)

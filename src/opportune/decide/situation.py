@@ -12,13 +12,19 @@ import numpy as np
 from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.world import Touch
-from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import Event
+from opportune.profiles.leaf import TOUCHES
 from opportune.recommend.source import Floats, Items, Kind
 
 SESSION_ITEMS = 50
 
-KIND_OF_TOUCH: dict[str, Kind] = {"view": Kind.VIEW, "cart": Kind.CART, "buy": Kind.BUY}
+KIND_OF_TOUCH: dict[str, Kind] = {
+    "view": Kind.VIEW,
+    "cart": Kind.CART,
+    "wish": Kind.CART,
+    "buy": Kind.BUY,
+}
+"""The touches that say something about taste, as the sources learn them."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -87,9 +93,9 @@ NO_SESSION = Session(
 def inline_touches(events: Iterable[Event]) -> list[tuple[str, str, Millis]]:
     """(item id, word, time) of every line of the inline events that touches an item."""
     return [
-        (line.item_id, INTERACTION[event.name], event.time)
+        (line.item_id, TOUCHES[event.name], event.time)
         for event in events
-        if event.name in INTERACTION
+        if event.name in TOUCHES
         for line in event.lines
     ]
 
@@ -97,8 +103,8 @@ def inline_touches(events: Iterable[Event]) -> list[tuple[str, str, Millis]]:
 def session_of(touches: Sequence[Touch], events: Sequence[Event], now: Millis, catalog: Catalog) -> Session:
     """The session from what is stored and what the request carries inline, each touch once.
 
-    Items that the catalogue does not know are left out. Touches of other kinds than view, cart and buy count
-    for policy but are not shown to the sources.
+    Items that the catalogue does not know are left out. An item that was taken out of the cart is no longer
+    touched as ``cart``.
     """
     told = [(touch.item_id, touch.kind, touch.time) for touch in touches[-4 * SESSION_ITEMS :]]
     if events:
@@ -119,6 +125,8 @@ def session_of(touches: Sequence[Touch], events: Sequence[Event], now: Millis, c
             touched[number] = {word}
         else:
             known.add(word)
+            if word == "remove":
+                known.discard("cart")
         kind = KIND_OF_TOUCH.get(word)
         if kind is not None:
             numbers.append(number)
