@@ -48,18 +48,16 @@ def list_letters(
     if as_json:
         print_json(page)
         return
-    letters: list[dict[str, Any]] = page.get("letters") or page.get("dead_letters") or []
-    rows = [
-        (letter["letter_id"], when(letter["received"]), letter["source"], letter["code"], letter["reason"],
-         letter["where"])
-        for letter in letters
-    ]  # fmt: skip
+    columns = ("id", "received", "source", "code", "reason", "where")
+    rows = [[letter[name] for name in columns] for letter in page["letters"]]
     if not rows:
         click.echo("no open dead letters")
         return
-    print_table(("id", "received (UTC)", "source", "code", "reason", "where"), rows)
-    if page.get("cursor"):
-        click.echo(f"more with --cursor {page['cursor']}")
+    for row in rows:
+        row[1] = when(row[1])
+    print_table(("id", "received (UTC)", *columns[2:]), rows)
+    if page["cursor"]["has_more"]:
+        click.echo(f"more with --cursor {page['cursor']['next']}")
 
 
 @command.command(

@@ -65,7 +65,7 @@ def command(
     given["context"] = {**request.get("context", {}), **{n: v for n, v in page.items() if v}}
     others: dict[str, Any] = {"session_id": session_id, "count": count, "explain": explain}
     request |= {name: value for name, value in {**given, **others}.items() if value}
-    with open_target(data_dir, url, key, workspace) as target:
+    with open_target(data_dir, url, key, workspace, warm=True) as target:
         answer = target.decide(request)
     if as_json:
         print_json(answer)

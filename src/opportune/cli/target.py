@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import quote, urlencode
 
+import click
 import msgspec
+from click.core import ParameterSource
 
 from opportune.cli.client import Client
 from opportune.errors import FolderInUse, InvalidRequest
@@ -43,10 +45,19 @@ class Target(Protocol):
 
 
 @contextmanager
-def open_target(data_dir: Path | None, url: str, key: str, workspace: Path | None = None) -> Iterator[Target]:
-    """The server at ``url`` if there is one, else an engine over ``data_dir``, closed afterwards."""
+def open_target(
+    data_dir: Path | None, url: str, key: str, workspace: Path | None = None, *, warm: bool = False
+) -> Iterator[Target]:
+    """The server at ``url`` if there is one, else an engine over ``data_dir``, closed afterwards. ``warm``
+    loads what decisions need, so that the first one keeps its deadline."""
     if url and data_dir:
-        raise InvalidRequest("either a folder or a server", where="--to", remedy="drop --data-dir or --to")
+        # What is written on the command line goes before what the environment says.
+        written = [name for name in ("data_dir", "url") if _is_written(name)]
+        if len(written) != 1:
+            raise InvalidRequest(
+                "either a folder or a server", where="--to", remedy="drop --data-dir or --to"
+            )
+        url, data_dir = ("", data_dir) if written == ["data_dir"] else (url, None)
     if url:
         client = Client(url, key)
         try:
@@ -58,12 +69,19 @@ def open_target(data_dir: Path | None, url: str, key: str, workspace: Path | Non
         raise InvalidRequest(
             "which data?", where="--data-dir", remedy="pass --data-dir DIR, or --to URL for a running server"
         )
-    with open_engine(data_dir, workspace) as engine:
+    with open_engine(data_dir, workspace, warm=warm) as engine:
         yield Folder(engine)
 
 
+def _is_written(option: str) -> bool:
+    context = click.get_current_context()
+    return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
 @contextmanager
-def open_engine(data_dir: Path, workspace: Path | None = None, *, create: bool = False) -> Iterator[Engine]:
+def open_engine(
+    data_dir: Path, workspace: Path | None = None, *, create: bool = False, warm: bool = False
+) -> Iterator[Engine]:
     """An engine over an existing data folder (a new one with ``create``)."""
     if not create and not data_dir.is_dir():
         raise InvalidRequest(
@@ -72,7 +90,7 @@ def open_engine(data_dir: Path, workspace: Path | None = None, *, create: bool =
     from opportune import Engine
 
     try:
-        engine = Engine.open(data_dir, workspace=workspace)
+        engine = Engine.open(data_dir, workspace=workspace, warm=warm)
     except FolderInUse as error:
         raise FolderInUse(
             error.what,
@@ -143,7 +161,8 @@ class Server:
 
     def replay(self, letter_id: str, fixed: bytes | None) -> list[dict[str, Any]]:
         path = f"/v1/dead-letters/{quote(letter_id, safe='')}/replay"
-        found: list[dict[str, Any]] = self._client.post(path, fixed or b"")["verdicts"]
+        body = b"" if fixed is None else msgspec.json.encode({"raw": fixed.decode("utf-8", "replace")})
+        found: list[dict[str, Any]] = self._client.post(path, body)["verdicts"]
         return found
 
     def discard(self, letter_id: str) -> None:

@@ -1,0 +1,66 @@
+"""``opportune serve``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from opportune.cli import options
+from opportune.cli.app import Examples
+from opportune.cli.output import console
+from opportune.cli.serving import CONSOLE, announce_keys, console_mount
+from opportune.cli.target import open_engine
+
+
+@click.command(
+    "serve",
+    cls=Examples,
+    examples="""
+    opportune serve --data-dir data
+    opportune serve --data-dir data --workspace workspace --host 0.0.0.0 --port 8080
+    OPPORTUNE_WRITE_KEY=wk OPPORTUNE_SECRET_KEY=sk opportune serve --data-dir data
+    """,
+)
+@options.data_dir
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one."
+)
+@options.workspace
+@click.option("--no-console", is_flag=True, help="Serve the API only.")
+@click.option("--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]))
+@click.option(
+    "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
+)
+def command(
+    data_dir: Path,
+    host: str,
+    port: int,
+    workspace: Path | None,
+    no_console: bool,
+    log_format: Any,
+    log_level: str,
+) -> None:
+    """Serve the HTTP API and the console over a data folder, until Ctrl-C or SIGTERM.
+
+    Keys come from OPPORTUNE_WRITE_KEY and OPPORTUNE_SECRET_KEY, else from the data folder, where they are
+    made at the first start.
+    """
+    from opportune.server.auth import load_keys
+    from opportune.server.logs import configure
+    from opportune.server.run import serve
+
+    configure(log_format, log_level.upper())
+    with open_engine(data_dir, workspace, create=True, warm=True) as engine:
+        keys = load_keys(data_dir)
+
+        def announce(address: str) -> None:
+            announce_keys(keys)
+            if not no_console:
+                console().print(f"console     {address}{CONSOLE}/")
+            console().print(f"ready on {address}")
+
+        mounts = [] if no_console else [console_mount(engine, keys)]
+        serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce)
