@@ -35,7 +35,6 @@ MAX_LINKS = 128
 """Links kept per identifier. Beyond it those with the smallest keys stay: a rule that no order of arrival can
 change. An identifier this crowded hardly says who somebody is; a login on 128 browsers still resolves."""
 
-NEVER: Millis = -(1 << 53)
 _RULE_ORDER = {ALIAS: 0, IDENTIFY: 1, LINKED: 2, TOGETHER: 3, UNLINKED: 4}
 
 
@@ -44,7 +43,7 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
 
     ``rule``, ``time``, ``message_id``, ``source`` are the earliest evidence (event time; ties by rule, then
     message id). ``last`` is the latest, ``count`` how many events. ``joined`` and ``parted`` are the latest
-    times at which the two were linked or unlinked by hand, ``NEVER`` when they were not.
+    times at which the two were linked or unlinked by hand, 0 when they were not.
     """
 
     rule: str
@@ -53,14 +52,14 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
     source: str
     last: Millis
     count: int = 1
-    joined: Millis = NEVER
-    parted: Millis = NEVER
+    joined: Millis = 0
+    parted: Millis = 0
 
     @property
     def active(self) -> bool:
         """Unlinking stands, whatever browsers send later, until somebody links the two by hand again. At the
         same instant unlinking wins."""
-        return (self.parted == NEVER and self.count > 0) or self.joined > self.parted
+        return (self.parted == 0 and self.count > 0) or self.joined > self.parted
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
@@ -76,8 +75,8 @@ class Link(msgspec.Struct, frozen=True, gc=False):
         return {
             "a": self.a, "b": self.b, "rule": e.rule, "time": e.time, "message_id": e.message_id,
             "source": e.source, "last": e.last, "count": e.count, "active": e.active,
-            "joined": None if e.joined == NEVER else e.joined,
-            "parted": None if e.parted == NEVER else e.parted,
+            "joined": e.joined or None,
+            "parted": e.parted or None,
         }  # fmt: skip
 
 
@@ -91,14 +90,19 @@ def links_of(event: Event) -> list[Link]:
     if len(identifiers) < 2:
         return []
     usable = [i for i in identifiers if _links(i)]
+    if len(usable) < 2:
+        return []
     rule = LINK_EVENTS.get(event.name) or (event.kind if event.kind in (IDENTIFY, ALIAS) else TOGETHER)
     evidence = evidence_of(event, rule)
-    return [Link(*ordered(usable[0], other), evidence) for other in usable[1:] if other != usable[0]]
+    first = usable[0]
+    return [Link(*ordered(first, other), evidence) for other in usable[1:] if other != first]
 
 
 def assert_together(identifiers: Sequence[Identifier], now: Millis) -> list[Link]:
     """What a request that names several identifiers claims, for :func:`resolve`."""
     usable = [i for i in identifiers if _links(i)]
+    if len(usable) < 2:
+        return []
     evidence = Evidence(ASSERTED, now, "", "", now)
     return [Link(*ordered(usable[0], other), evidence) for other in usable[1:] if other != usable[0]]
 
@@ -113,8 +117,8 @@ def evidence_of(event: Event, rule: str) -> Evidence:
         event.source,
         time,
         0 if rule == UNLINKED else 1,
-        time if rule == LINKED else NEVER,
-        time if rule == UNLINKED else NEVER,
+        time if rule == LINKED else 0,
+        time if rule == UNLINKED else 0,
     )
 
 
@@ -123,6 +127,7 @@ def ordered(a: Identifier, b: Identifier) -> tuple[Identifier, Identifier]:
     return (a, b) if strength(a) <= strength(b) else (b, a)
 
 
+@lru_cache(maxsize=16_384)
 def strength(identifier: Identifier) -> tuple[int, str]:
     """Sort key: strongest type first, then by key."""
     return rank(identifier.partition(":")[0]), identifier
@@ -166,7 +171,7 @@ def _earliness(e: Evidence) -> tuple[bool, Millis, int, str, str]:
     return e.rule == UNLINKED, e.time, _RULE_ORDER.get(e.rule, 9), e.message_id, e.source
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _links(identifier: Identifier) -> bool:
     kind = identifier.partition(":")[0]
     return kind not in NOT_A_PERSON and parse(identifier) != ""

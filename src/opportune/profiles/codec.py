@@ -6,6 +6,7 @@ once, and the layout (four bytes per feature) travels along so that a changed de
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
@@ -53,32 +54,59 @@ class Packed(msgspec.Struct, array_like=True):
     links: dict[Identifier, Evidence]
 
 
+_BIG = 1
+"""The msgpack extension for whole numbers of more than 64 bits: sums have no limit."""
+
+
+def _big(code: int, data: memoryview) -> int:
+    if code != _BIG:
+        raise Corrupt(
+            "not a profile record (unknown extension)", seen=code, remedy="rebuild it from the journal"
+        )
+    return int.from_bytes(data, "big", signed=True)
+
+
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
-_decoder = msgspec.msgpack.Decoder(Packed)
+_decoder = msgspec.msgpack.Decoder(Packed, ext_hook=_big)
 
 
 def encode(leaf: Leaf, life: list[Any], rows: dict[int, list[Any]]) -> bytes:
     """``life`` and ``rows`` with every accumulator packed."""
-    return _encoder.encode(
-        Packed(
-            FORMAT,
-            leaf.layout,
-            leaf.offset,
-            leaf.first_seen,
-            leaf.newest,
-            life,
-            sorted(rows.items()),
-            leaf.names,
-            _columns(leaf.touches) if leaf.touches else None,
-            leaf.bought,
-            leaf.cart,
-            leaf.dismissed,
-            leaf.searches,
-            leaf.exposures,
-            leaf.traits,
-            leaf.links,
-        )
+    packed = Packed(
+        FORMAT,
+        leaf.layout,
+        leaf.offset,
+        leaf.first_seen,
+        leaf.newest,
+        life,
+        [(key, rows[key]) for key in sorted(rows)],
+        leaf.names,
+        _columns(leaf.touches) if leaf.touches else None,
+        leaf.bought,
+        leaf.cart,
+        leaf.dismissed,
+        leaf.searches,
+        leaf.exposures,
+        leaf.traits,
+        leaf.links,
     )
+    try:
+        return _encoder.encode(packed)
+    except OverflowError:
+        packed.life = _widened(packed.life)
+        packed.rows = _widened(packed.rows)
+        return _encoder.encode(packed)
+
+
+def _widened(value: Any) -> Any:
+    """The same with whole numbers of more than 64 bits as extensions."""
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        return msgspec.msgpack.Ext(_BIG, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    if isinstance(value, list | tuple):
+        return [_widened(x) for x in value]
+    if isinstance(value, dict):
+        return {key: _widened(x) for key, x in value.items()}
+    return value
 
 
 def decode(data: bytes) -> Leaf:
@@ -112,27 +140,30 @@ def decode(data: bytes) -> Leaf:
 
 
 def _columns(touches: list[Touch]) -> Touches:
-    sessions: dict[str, int] = {}
-    gaps: list[int] = []
-    items: list[str] = []
-    kinds = bytearray()
-    session = bytearray()
-    start = before = touches[0].time
-    for touch in touches:
-        gaps.append(touch.time - before)
-        before = touch.time
-        items.append(touch.item_id)
-        kinds.append(_KIND_NUMBER[touch.kind])
-        session.append(sessions.setdefault(touch.session_id, len(sessions)))
-    return Touches(start, gaps, items, bytes(kinds), bytes(session), list(sessions))
+    times = [t.time for t in touches]
+    ids = [t.session_id for t in touches]
+    sessions = list(dict.fromkeys(ids))
+    if len(sessions) == 1:
+        session = bytes(len(ids))
+    else:
+        number = {session_id: i for i, session_id in enumerate(sessions)}
+        session = bytes([number[i] for i in ids])
+    return Touches(
+        times[0],
+        [after - before for before, after in pairwise(times)],
+        [t.item_id for t in touches],
+        bytes([_KIND_NUMBER[t.kind] for t in touches]),
+        session,
+        sessions,
+    )
 
 
 def _touches(columns: Touches) -> list[Touch]:
-    out: list[Touch] = []
-    time = columns.start
+    times = accumulate(columns.gaps, initial=columns.start)
     sessions = columns.sessions
-    rest = zip(columns.gaps, columns.items, columns.kinds, columns.session, strict=True)
-    for gap, item_id, kind, session in rest:
-        time += gap
-        out.append(Touch(time, item_id, TOUCH_KINDS[kind], sessions[session]))
-    return out
+    return [
+        Touch(time, item_id, TOUCH_KINDS[kind], sessions[session])
+        for time, item_id, kind, session in zip(
+            times, columns.items, columns.kinds, columns.session, strict=True
+        )
+    ]

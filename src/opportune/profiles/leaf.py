@@ -12,7 +12,10 @@ import msgspec
 
 from opportune.clock import Millis
 from opportune.events.event import Identifier
-from opportune.identity.links import NEVER, Evidence
+from opportune.identity.links import Evidence
+
+NEVER: Millis = -(1 << 53)
+"""Before every event time."""
 
 TouchKind = Literal["view", "cart", "remove", "wish", "buy", "checkout", "coupon"]
 

@@ -14,15 +14,13 @@ from opportune.errors import InvalidDefinition
 from opportune.events.event import Event, Line
 
 Getter = Callable[[Any], Any]
-"""Takes a :class:`Line` for a path of a line, else an :class:`Event`; None when there is no value."""
+"""Takes a :class:`Line` for a path of a line, else an :class:`Event`. None or an empty text is no value."""
 
 Condition = Callable[[Event, Line | None], bool]
 
-MAX_CHARS = 200
-"""A longer text value is cut."""
-
 _LINE_FIELDS = frozenset({"item_id", "category", "brand", "price", "quantity", "position"})
 _EVENT_FIELDS = frozenset({"value", "query", "name", "source", "session_id", "leaf"})
+_TEXT_FIELDS = (_LINE_FIELDS | _EVENT_FIELDS) - {"price", "quantity", "position", "value"}
 _NESTED = ("properties", "traits", "context")
 
 
@@ -34,11 +32,7 @@ def getter(path: str, where: str) -> Getter:
     """How to take the value at ``path``. Raises :class:`InvalidDefinition` naming ``where``."""
     if path == "amount":
         return _amount
-    if path in ("price", "quantity", "position"):
-        return attrgetter(path)
-    if path in _LINE_FIELDS or path in ("query", "name", "source", "session_id", "leaf"):
-        return _text(attrgetter(path))
-    if path in _EVENT_FIELDS:
+    if path in _LINE_FIELDS or path in _EVENT_FIELDS:
         return attrgetter(path)
     root, _, rest = path.partition(".")
     if root in _NESTED and rest:
@@ -56,14 +50,16 @@ def _amount(line: Line) -> float | None:
     return None if line.price is None else line.price * line.quantity
 
 
-def _text(get: Getter) -> Getter:
-    """Text of bounded length; the empty text is no value."""
+def as_text(get: Getter, path: str) -> Getter:
+    """The same value as text, for accumulators of text; numbers keep their Python spelling."""
+    if path in _TEXT_FIELDS:
+        return get
 
-    def value(source: Any) -> str | None:
-        text: str = get(source)
-        return (text if len(text) <= MAX_CHARS else text[:MAX_CHARS]) if text else None
+    def text(source: Any) -> str | None:
+        value = get(source)
+        return value if value is None or type(value) is str else str(value)
 
-    return value
+    return text
 
 
 def _nested(root: str, parts: tuple[str, ...]) -> Getter:
@@ -75,9 +71,7 @@ def _nested(root: str, parts: tuple[str, ...]) -> Getter:
             if type(found) is not dict:
                 return None
             found = found.get(part)
-        if type(found) is str:
-            return found[:MAX_CHARS] if found else None
-        return found if type(found) in (int, float, bool) else None
+        return found if type(found) in (str, int, float, bool) else None
 
     return value
 

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 from opportune.clock import Millis
 from opportune.events.event import Event, Line
 from opportune.identity.links import LINK_EVENTS
-from opportune.profiles.accumulators import Accumulator
+from opportune.profiles.accumulators import Accumulator, Affinity
 from opportune.profiles.definitions import Feature
 from opportune.profiles.leaf import DISMISSALS, SEARCHES, TOUCHES
-from opportune.profiles.paths import Condition, condition, getter, is_line_path
+from opportune.profiles.paths import Condition, Getter, as_text, condition, getter, is_line_path
+
+Add = Callable[[Any, Any, Millis], Any]
+
+TEXT_FOLDS = frozenset({"distinct", "last", "affinity"})
 
 PER_EVENT, PER_LINE, ANY_LINE = range(3)
 """Whether an operation takes one value per event, one per line, or one per event of which any line holds."""
@@ -21,21 +25,48 @@ class Operation(NamedTuple):
     """Put ``get(...)`` into the accumulator at ``slot`` where ``holds``."""
 
     slot: int
-    add: Callable[[Any, Any, Millis, int], Any]
-    get: Callable[[Any], Any]
+    add: Add
+    get: Getter
     mode: int
     holds: Condition | None
-    weight: int
+
+
+class Work:
+    """What one event does to one list of accumulators, sorted by how cheaply it can be done: ``counts`` are
+    slots that go up by one, ``times`` slots that keep the latest time, ``lines`` are (slot, add, get) that take
+    one value of every line without asking, ``rest`` is everything else."""
+
+    __slots__ = ("any", "counts", "lines", "rest", "times")
+
+    def __init__(self, slots: Sequence[Slot], event_name: str) -> None:
+        counts: list[int] = []
+        times: list[int] = []
+        lines: list[tuple[int, Add, Getter]] = []
+        rest: list[Operation] = []
+        for slot in slots:
+            feature = slot.feature
+            operation = slot.operation(event_name)
+            if feature.where:
+                rest.append(operation)
+            elif feature.fold == "count":
+                counts.append(slot.index)
+            elif feature.fold == "recency":
+                times.append(slot.index)
+            elif operation.mode == PER_LINE:
+                lines.append((operation.slot, operation.add, operation.get))
+            else:
+                rest.append(operation)
+        self.counts = tuple(counts)
+        self.times = tuple(times)
+        self.lines = tuple(lines)
+        self.rest = tuple(rest)
+        self.any = bool(slots)
 
 
 class Plan:
-    """The work that an event of one name causes. ``row_counts`` and ``life_counts`` are slots that go up by
-    one: most features of most events, and much cheaper than an operation."""
+    """The work that an event of one name causes, to a row and to the state without windows."""
 
-    __slots__ = (
-        "dismisses", "identity_only", "life_counts", "life_ops", "row_counts", "row_ops", "searches", "touch",
-        "windowed",
-    )  # fmt: skip
+    __slots__ = ("dismisses", "identity_only", "life", "row", "searches", "touch")
 
     def __init__(self, name: str, slots: Sequence[Slot]) -> None:
         self.identity_only = name in LINK_EVENTS
@@ -43,13 +74,8 @@ class Plan:
         self.dismisses = name in DISMISSALS
         self.searches = name in SEARCHES
         concerned = [s for s in slots if not s.events or name in s.events]
-        counting = [s for s in concerned if s.feature.fold == "count" and not s.feature.where]
-        rest = [s for s in concerned if s not in counting]
-        self.row_counts = tuple(s.index for s in counting if s.windowed)
-        self.life_counts = tuple(s.index for s in counting if not s.windowed)
-        self.row_ops = tuple(s.operation(name) for s in rest if s.windowed)
-        self.life_ops = tuple(s.operation(name) for s in rest if not s.windowed)
-        self.windowed = bool(self.row_counts or self.row_ops)
+        self.row = Work([s for s in concerned if s.windowed], name)
+        self.life = Work([s for s in concerned if not s.windowed], name)
 
 
 class Slot:
@@ -67,34 +93,55 @@ class Slot:
     def operation(self, event_name: str) -> Operation:
         feature = self.feature
         holds, about_lines = condition(feature.where, "$.where")
-        if feature.value:
-            get = getter(feature.value, "$.value")
-            of_line = is_line_path(feature.value)
-            mode = PER_LINE if of_line else ANY_LINE if about_lines else PER_EVENT
-        else:
-            get, mode = _one, PER_LINE if about_lines else PER_EVENT
-        return Operation(self.index, self.accumulator.add, get, mode, holds, feature.weight(event_name))
+        add: Add = self.accumulator.add
+        if isinstance(self.accumulator, Affinity):
+            add = self.accumulator.weighted(feature.weight(event_name))
+        if not feature.value:
+            return Operation(self.index, add, _one, PER_LINE if about_lines else PER_EVENT, holds)
+        get = getter(feature.value, "$.value")
+        if feature.fold in TEXT_FOLDS:
+            get = as_text(get, feature.value)
+        of_line = is_line_path(feature.value)
+        return Operation(
+            self.index, add, get, PER_LINE if of_line else ANY_LINE if about_lines else PER_EVENT, holds
+        )
 
 
-def apply(
+def apply(state: list[Any], work: Work, event: Event, lines: Sequence[Line], time: Millis) -> None:
+    """Fold the values of one event into a list of accumulators. 0.3 us for each that it concerns."""
+    for slot in work.counts:
+        state[slot] += 1
+    for slot in work.times:
+        if state[slot] is None or time > state[slot]:
+            state[slot] = time
+    if work.lines:
+        for line in lines:
+            for slot, add, get in work.lines:
+                value = get(line)
+                if value or value == 0:
+                    state[slot] = add(state[slot], value, time)
+    if work.rest:
+        _apply_rest(state, work.rest, event, lines, time)
+
+
+def _apply_rest(
     state: list[Any], operations: Sequence[Operation], event: Event, lines: Sequence[Line], time: Millis
 ) -> None:
-    """Fold the values of one event into a list of accumulators."""
-    for slot, add, get, mode, holds, weight in operations:
+    for slot, add, get, mode, holds in operations:
         if mode == PER_LINE:
             for line in lines:
                 if holds is None or holds(event, line):
                     value = get(line)
-                    if value is not None:
-                        state[slot] = add(state[slot], value, time, weight)
+                    if value or value == 0:
+                        state[slot] = add(state[slot], value, time)
             continue
         if holds is not None:
             about = lines if mode == ANY_LINE else (None,)
             if not any(holds(event, line) for line in about):
                 continue
         value = get(event)
-        if value is not None:
-            state[slot] = add(state[slot], value, time, weight)
+        if value or value == 0:
+            state[slot] = add(state[slot], value, time)
 
 
 def _one(_: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any, Protocol, TypeVar
 
-K = TypeVar("K", bound=str)
+MAX_NAME_CHARS = 200
 
 
 class Ordered(Protocol):
@@ -67,7 +67,11 @@ def merge_greatest(a: dict[str, E], b: dict[str, E], most: int) -> dict[str, E]:
 def count_name(names: dict[str, int], name: str, most: int) -> None:
     """Count an event name. Of more than ``most`` names the alphabetically first stay, with exact counts: a
     name that goes can never come back."""
-    names[name] = names.get(name, 0) + 1
+    known = names.get(name)
+    if known is not None:
+        names[name] = known + 1
+        return
+    names[name[:MAX_NAME_CHARS]] = names.get(name[:MAX_NAME_CHARS], 0) + 1
     if len(names) > most:
         del names[max(names)]
 

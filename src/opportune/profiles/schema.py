@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from opportune.clock import DAY, HOUR, MINUTE, Millis
+from opportune.clock import MINUTE, Millis
 from opportune.errors import InvalidDefinition
 from opportune.events.event import Event, Line
-from opportune.identity.links import Evidence, links_of
 from opportune.identity.links import add as add_link
+from opportune.identity.links import links_of
 from opportune.profiles import codec
 from opportune.profiles.definitions import Entity, Feature, FeatureSet, default_features
 from opportune.profiles.leaf import (
@@ -40,10 +40,23 @@ from opportune.profiles.recent import (
     merge_names,
 )
 from opportune.profiles.traits import fold_traits, merge_traits
-from opportune.profiles.windows import LEVELS, OLD, Window, expires, row_key, row_start, spans_of
+from opportune.profiles.windows import (
+    LEVEL_BITS,
+    LEVEL_MASK,
+    LEVELS,
+    OLD,
+    Window,
+    expires,
+    oldest_kept,
+    row_key,
+    row_start,
+    spans_of,
+)
 
 _PLANS_REMEMBERED = 4_096
 _LAYOUT_BYTES = 4
+SLACK_MINUTES = 30
+"""How long rows may wait before they roll up, so that rolling up costs next to nothing per event."""
 _BEFORE_ALL = -(1 << 61)
 _Read = tuple[str, int, Callable[[Any, Millis], Any]]
 
@@ -66,12 +79,13 @@ class ProfileSchema:
             slots.append(Slot(feature, len(slots)))
         self._slots = [*self._row_slots, *self._life_slots]
         self.spans = spans_of([w for s in self._row_slots for w in s.feature.parsed_windows()])
+        self._minutes = self.spans[0]
         self._zero_row = [s.accumulator.zero for s in self._row_slots]
         self._zero_life = [s.accumulator.zero for s in self._life_slots]
         self._complex_row = [(s.index, s.accumulator) for s in self._row_slots if not s.accumulator.plain]
         self._complex_life = [(s.index, s.accumulator) for s in self._life_slots if not s.accumulator.plain]
-        self._merges = [s.accumulator.merge for s in self._row_slots]
-        self._life_merges = [s.accumulator.merge for s in self._life_slots]
+        self._row_adding, self._row_merging = _merging(self._row_slots)
+        self._life_adding, self._life_merging = _merging(self._life_slots)
         self.layout = b"".join(_mark(s.feature) for s in self._slots)
         if len({_mark(s.feature) for s in self._slots}) < len(self._slots):
             raise InvalidDefinition(
@@ -115,35 +129,33 @@ class ProfileSchema:
         if plan.identity_only:
             return
         time = event.time
+        minute = time // MINUTE
         newest = leaf.newest
         if time > newest:
             leaf.newest = newest = time
-            if newest // MINUTE >= leaf.due:
+            if minute >= leaf.due:
                 self._roll(leaf)
         if time < leaf.first_seen:
             leaf.first_seen = time
         lines: Sequence[Line] = event.lines
         if self._of_item and len(lines) > 1:
             lines = [line for line in lines if line.item_id == item_id] if item_id else lines[:1]
-        if plan.windowed:
-            row = self._row(leaf, time, newest)
-            for slot in plan.row_counts:
-                row[slot] += 1
-            if plan.row_ops:
-                apply(row, plan.row_ops, event, lines, time)
-        life = leaf.life
-        for slot in plan.life_counts:
-            life[slot] += 1
-        if plan.life_ops:
-            apply(life, plan.life_ops, event, lines, time)
+        if plan.row.any:
+            row = leaf.rows.get(minute * LEVELS)
+            if row is None or newest // MINUTE - minute > self._minutes:
+                row = self._row(leaf, time, newest)
+            apply(row, plan.row, event, lines, time)
+        if plan.life.any:
+            apply(leaf.life, plan.life, event, lines, time)
         if self._of_item:
             return
-        count_name(leaf.names, name if len(name) <= MAX_TEXT else name[:MAX_TEXT], MAX_NAMES)
+        count_name(leaf.names, name, MAX_NAMES)
         if plan.touch:
             self._touch(leaf, event, plan.touch)
         elif plan.searches:
             if event.query:
-                keep_last(leaf.searches, Search(time, event.query[:MAX_TEXT], event.session_id), MAX_SEARCHES)
+                search = Search(time, event.query[:MAX_TEXT], event.session_id)
+                keep_last(leaf.searches, search, MAX_SEARCHES)
         elif plan.dismisses:
             for line in lines:
                 keep_greatest(leaf.dismissed, line.item_id, time, MAX_DISMISSED)
@@ -180,9 +192,14 @@ class ProfileSchema:
         if kind == "checkout" or kind == "coupon":
             keep_last(leaf.touches, Touch(time, "", kind, session_id), MAX_TOUCHES)
             return
+        touches = leaf.touches
         for line in event.lines:
             item_id = line.item_id
-            keep_last(leaf.touches, Touch(time, item_id, kind, session_id), MAX_TOUCHES)
+            touch = Touch(time, item_id, kind, session_id)
+            if touches and time > touches[-1].time and len(touches) < MAX_TOUCHES:
+                touches.append(touch)
+            else:
+                keep_last(touches, touch, MAX_TOUCHES)
             if kind == "view" or kind == "wish":
                 continue
             if kind == "buy":
@@ -195,84 +212,40 @@ class ProfileSchema:
 
     def _row(self, leaf: Leaf, time: Millis, newest: Millis) -> list[Any]:
         """The row for an event at ``time``, made if need be."""
-        minutes, hours, days = self.spans
-        bucket = time // MINUTE
-        if newest // MINUTE - bucket <= minutes:
-            key = bucket * LEVELS
-        else:
-            bucket = time // HOUR
-            if newest // HOUR - bucket <= hours:
-                key = bucket * LEVELS + 1
-            else:
-                bucket = time // DAY
-                key = bucket * LEVELS + 2 if newest // DAY - bucket <= days else OLD
+        key = row_key(time, newest, self.spans)
         row = leaf.rows.get(key)
         if row is None:
             row = leaf.rows[key] = self._zero_row.copy()
-            due = expires(key, self.spans)
+            due = expires(key, self.spans) + SLACK_MINUTES
             if due < leaf.due:
                 leaf.due = due
         return row
 
     def _roll(self, leaf: Leaf) -> None:
-        """Move rows to the level that their age deserves now. O(rows), once per row and level."""
+        """Move rows to the level that their age deserves now. O(rows), at most every half hour of event time;
+        until then rows have more detail than they need, which no reading can tell."""
         rows = leaf.rows
         spans = self.spans
         newest = leaf.newest
-        minute = newest // MINUTE
-        expired = [(key, rows.pop(key)) for key in list(rows) if expires(key, spans) <= minute]
-        for key, row in expired:
-            self._put_row(rows, row_key(row_start(key), newest, spans), row)
-        leaf.due = min([expires(key, spans) for key in rows], default=1 << 53)
+        limits = oldest_kept(newest, spans)
+        expired = [key for key in rows if key >> LEVEL_BITS < limits[key & LEVEL_MASK]]
+        for key in expired:
+            row = rows.pop(key)
+            key = row_key(row_start(key), newest, spans)
+            mine = rows.get(key)
+            if mine is None:
+                rows[key] = row
+            else:
+                self._add_row(mine, row)
+        leaf.due = min([expires(key, spans) for key in rows], default=1 << 53) + SLACK_MINUTES
 
-    def _put_row(self, rows: dict[int, list[Any]], key: int, row: list[Any]) -> None:
-        mine = rows.get(key)
-        if mine is None:
-            rows[key] = row
-        else:
-            rows[key] = [merge_(a, b) for merge_, a, b in zip(self._merges, mine, row, strict=True)]
-
-    # combine ------------------------------------------------------------------------------------------
-
-    def combine(self, leaves: Sequence[Leaf]) -> Leaf:
-        """The leaf that had folded what all of these folded; they stay as they are. O(total size)."""
-        out = self.zero()
-        if not leaves:
-            return out
-        out.newest = newest = max(leaf.newest for leaf in leaves)
-        out.first_seen = min(leaf.first_seen for leaf in leaves)
-        out.offset = max(leaf.offset for leaf in leaves)
-        spans = self.spans
-        minute = newest // MINUTE
-        rows = out.rows
-        for leaf in leaves:
-            for key, row in leaf.rows.items():
-                if expires(key, spans) <= minute:
-                    key = row_key(row_start(key), newest, spans)
-                self._put_row(rows, key, self._copy_row(row))
-            out.life = [
-                merge_(a, b) for merge_, a, b in zip(self._life_merges, out.life, leaf.life, strict=True)
-            ]
-            if leaf.touches:
-                out.touches = merge_last(out.touches, leaf.touches, MAX_TOUCHES)
-            if leaf.searches:
-                out.searches = merge_last(out.searches, leaf.searches, MAX_SEARCHES)
-            if leaf.exposures:
-                out.exposures = merge_last(out.exposures, leaf.exposures, MAX_EXPOSURES)
-            if leaf.names:
-                out.names = merge_names(out.names, leaf.names, MAX_NAMES)
-            if leaf.bought:
-                out.bought = merge_greatest(out.bought, leaf.bought, MAX_BOUGHT)
-            if leaf.cart:
-                out.cart = merge_greatest(out.cart, leaf.cart, MAX_CART)
-            if leaf.dismissed:
-                out.dismissed = merge_greatest(out.dismissed, leaf.dismissed, MAX_DISMISSED)
-            if leaf.traits:
-                out.traits = merge_traits(out.traits, leaf.traits, MAX_TRAITS)
-            if leaf.links:
-                out.links = _merge_links(out.links, leaf.links)
-        out.due = min([expires(key, spans) for key in rows], default=1 << 53)
-        return out
+    def _add_row(self, mine: list[Any], row: list[Any]) -> None:
+        """Merge ``row`` into ``mine``, in place."""
+        for slot in self._row_adding:
+            mine[slot] += row[slot]
+        for slot, merge in self._row_merging:
+            if row[slot] is not None:
+                mine[slot] = merge(mine[slot], row[slot])
 
     def _copy_row(self, row: list[Any]) -> list[Any]:
         row = row.copy()
@@ -280,6 +253,90 @@ class ProfileSchema:
             if row[slot] is not None:
                 row[slot] = accumulator.copy(row[slot])
         return row
+
+    # combine ------------------------------------------------------------------------------------------
+
+    def combine(self, leaves: Sequence[Leaf]) -> Leaf:
+        """The leaf that had folded what all of these folded; they stay as they are, and it shares nothing with
+        them that changes. O(total size); 15 to 25 us for two leaves of twenty events."""
+        if not leaves:
+            return self.zero()
+        out = self._copy(leaves[0])
+        if len(leaves) == 1:
+            return out
+        out.newest = newest = max([leaf.newest for leaf in leaves])
+        if newest // MINUTE >= out.due:
+            self._roll(out)
+        spans = self.spans
+        limits = oldest_kept(newest, spans)
+        rows = out.rows
+        life = out.life
+        for leaf in leaves[1:]:
+            if leaf.offset > out.offset:
+                out.offset = leaf.offset
+            if leaf.first_seen < out.first_seen:
+                out.first_seen = leaf.first_seen
+            for key, row in leaf.rows.items():
+                if key >> LEVEL_BITS < limits[key & LEVEL_MASK]:
+                    key = row_key(row_start(key), newest, spans)
+                mine = rows.get(key)
+                if mine is None:
+                    rows[key] = self._copy_row(row)
+                else:
+                    self._add_row(mine, row)
+            for slot in self._life_adding:
+                life[slot] += leaf.life[slot]
+            for slot, merge in self._life_merging:
+                if leaf.life[slot] is not None:
+                    life[slot] = merge(life[slot], leaf.life[slot])
+            self._combine_recent(out, leaf)
+        out.due = 0
+        return out
+
+    def _combine_recent(self, out: Leaf, leaf: Leaf) -> None:
+        """The parts that need no schema: ``leaf`` into ``out``, which is ours to change."""
+        if leaf.touches:
+            out.touches = merge_last(out.touches, leaf.touches, MAX_TOUCHES)
+        if leaf.searches:
+            out.searches = merge_last(out.searches, leaf.searches, MAX_SEARCHES)
+        if leaf.exposures:
+            out.exposures = merge_last(out.exposures, leaf.exposures, MAX_EXPOSURES)
+        if leaf.names:
+            out.names = merge_names(out.names, leaf.names, MAX_NAMES)
+        if leaf.bought:
+            out.bought = merge_greatest(out.bought, leaf.bought, MAX_BOUGHT)
+        if leaf.cart:
+            out.cart = merge_greatest(out.cart, leaf.cart, MAX_CART)
+        if leaf.dismissed:
+            out.dismissed = merge_greatest(out.dismissed, leaf.dismissed, MAX_DISMISSED)
+        if leaf.traits:
+            out.traits = merge_traits(out.traits, leaf.traits, MAX_TRAITS)
+        for other, evidence in leaf.links.items():
+            add_link(out.links, other, evidence)
+
+    def _copy(self, leaf: Leaf) -> Leaf:
+        life = leaf.life.copy()
+        for slot, accumulator in self._complex_life:
+            if life[slot] is not None:
+                life[slot] = accumulator.copy(life[slot])
+        return Leaf(
+            self.layout,
+            life,
+            {key: self._copy_row(row) for key, row in leaf.rows.items()},
+            leaf.offset,
+            leaf.first_seen,
+            leaf.newest,
+            leaf.names.copy(),
+            leaf.touches.copy(),
+            leaf.bought.copy(),
+            leaf.cart.copy(),
+            leaf.dismissed.copy(),
+            leaf.searches.copy(),
+            leaf.exposures.copy(),
+            leaf.traits.copy(),
+            leaf.links.copy(),
+            leaf.due,
+        )
 
     # read ---------------------------------------------------------------------------------------------
 
@@ -297,13 +354,8 @@ class ProfileSchema:
             for window, reads in self._row_reads:
                 since = window.since(now) if window.level < OLD else _BEFORE_ALL
                 while done < len(rows) and rows[done][0] >= since:
-                    row = leaf.rows[rows[done][1]]
+                    self._add_row(state, leaf.rows[rows[done][1]])
                     done += 1
-                    for slot in self._adding:
-                        state[slot] += row[slot]
-                    for slot, merge_ in self._merging:
-                        if row[slot] is not None:
-                            state[slot] = merge_(state[slot], row[slot])
                 for output, slot, read in reads:
                     out[output] = read(state[slot], now)
         life = leaf.life
@@ -322,15 +374,13 @@ class ProfileSchema:
         self._life_reads: list[_Read] = [
             (output, s.index, s.accumulator.read) for s in self._life_slots for output in s.feature.outputs
         ]
-        self._adding = [s.index for s in self._row_slots if s.accumulator.zero == 0]
-        self._merging = [
-            (s.index, s.accumulator.merge) for s in self._row_slots if s.accumulator.zero is None
-        ]
 
     # bytes --------------------------------------------------------------------------------------------
 
     def encode(self, leaf: Leaf) -> bytes:
-        """Canonical bytes: equal states give equal bytes. 3 to 6 us."""
+        """Canonical bytes: equal states give equal bytes. 10 us for twenty events."""
+        if leaf.newest // MINUTE >= leaf.due - SLACK_MINUTES:
+            self._roll(leaf)
         life = leaf.life
         if self._complex_life:
             life = life.copy()
@@ -389,11 +439,10 @@ class ProfileSchema:
         }
 
 
-def _merge_links(a: dict[str, Evidence], b: dict[str, Evidence]) -> dict[str, Evidence]:
-    out = dict(a)
-    for other, evidence in b.items():
-        add_link(out, other, evidence)
-    return out
+def _merging(slots: Sequence[Slot]) -> tuple[list[int], list[tuple[int, Callable[[Any, Any], Any]]]]:
+    """The slots that merge by adding, and the others with how they merge."""
+    adding = [s.index for s in slots if s.accumulator.zero == 0]
+    return adding, [(s.index, s.accumulator.merge) for s in slots if s.accumulator.zero is None]
 
 
 def _mark(feature: Feature) -> bytes:

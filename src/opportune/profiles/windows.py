@@ -22,7 +22,9 @@ from opportune.errors import InvalidDefinition
 GRAINS: tuple[Millis, ...] = (MINUTE, HOUR, DAY)
 REACH: tuple[int, ...] = (60, 48, 92)
 """The longest window per grain, in buckets: 60 minutes, 48 hours, 92 days."""
-LEVELS = 4
+LEVEL_BITS = 2
+LEVELS = 1 << LEVEL_BITS
+LEVEL_MASK = LEVELS - 1
 """Row keys are ``bucket * LEVELS + level``; level 3 is the one row for everything older, bucket 0."""
 OLD = 3
 MINUTES = tuple(grain // MINUTE for grain in GRAINS)
@@ -85,6 +87,16 @@ def row_key(time: Millis, newest: Millis, spans: tuple[int, int, int]) -> int:
         if newest // grain - bucket <= spans[level]:
             return bucket * LEVELS + level
     return OLD
+
+
+def oldest_kept(newest: Millis, spans: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Per level the oldest bucket that stays at that level."""
+    return (
+        newest // MINUTE - spans[0],
+        newest // HOUR - spans[1],
+        newest // DAY - spans[2],
+        -(1 << 60),
+    )
 
 
 def row_start(key: int) -> Millis:

@@ -10,10 +10,11 @@ sample for those (crawlers) who meet more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from opportune.clock import Millis
-from opportune.profiles.accumulators.base import pack_int
+from opportune.profiles.accumulators.base import MAX_CHARS
 from opportune.profiles.accumulators.distinct import hash64
 
 KEPT_EPOCHS = 16
@@ -23,7 +24,8 @@ UNIT = 4096
 """A contribution of weight 1 at the start of an epoch."""
 WEIGHT = 1000
 """Weights are whole thousandths."""
-STEPS = 256
+STEP_BITS = 8
+STEPS = 1 << STEP_BITS
 _GROWTH = [round(UNIT * 2 ** (step / STEPS)) for step in range(STEPS)]
 
 State = dict[int, dict[str, int]]
@@ -38,27 +40,26 @@ class Affinity:
     def __init__(self, half_life: Millis) -> None:
         self.half_life = half_life
 
-    def add(self, state: State | None, value: Any, time: Millis, weight: int) -> State | None:
-        text = value if type(value) is str else str(value)
-        if not text:
-            return state
-        epoch, rest = divmod(time, self.half_life)
-        score = weight * _GROWTH[rest * STEPS // self.half_life]
-        if state is None:
-            return {epoch: {text: score}}
-        scores = state.get(epoch)
-        if scores is None:
-            newest = max(state)
-            if epoch < newest - KEPT_EPOCHS:
-                return state
-            state[epoch] = {text: score}
-            if epoch > newest:
-                _prune(state, epoch)
-            return state
-        scores[text] = scores.get(text, 0) + score
-        if len(scores) > MAX_VALUES:
-            del scores[max(scores, key=_priority)]
-        return state
+    def add(self, state: State | None, value: str, time: Millis) -> State:
+        return self.weighted(WEIGHT)(state, value, time)
+
+    def weighted(self, weight: int) -> Callable[[State | None, str, Millis], State]:
+        """``add`` for events of one weight, in whole thousandths. 0.2 us for a value seen in this epoch."""
+        half_life = self.half_life
+        growth = [weight * grown for grown in _GROWTH]
+
+        def add(state: State | None, value: str, time: Millis) -> State:
+            step = time * STEPS // half_life
+            if state is not None:
+                scores = state.get(step >> STEP_BITS)
+                if scores is not None:
+                    known = scores.get(value)
+                    if known is not None:
+                        scores[value] = known + growth[step & (STEPS - 1)]
+                        return state
+            return _add_new(state, step >> STEP_BITS, value[:MAX_CHARS], growth[step & (STEPS - 1)])
+
+        return add
 
     def merge(self, a: State | None, b: State | None) -> State | None:
         if a is None or b is None:
@@ -96,15 +97,29 @@ class Affinity:
             best = list(total.items())
         return {text: round(score, 6) for text, score in best if score > 5e-7}
 
-    def pack(self, state: State | None) -> list[tuple[int, dict[str, int | str]]] | None:
-        if state is None:
-            return None
-        return [(epoch, {t: pack_int(s) for t, s in state[epoch].items()}) for epoch in sorted(state)]
+    def pack(self, state: State | None) -> list[tuple[int, dict[str, int]]] | None:
+        return None if state is None else [(epoch, state[epoch]) for epoch in sorted(state)]
 
     def unpack(self, packed: Any) -> State | None:
-        if packed is None:
-            return None
-        return {epoch: {text: int(score) for text, score in scores.items()} for epoch, scores in packed}
+        return None if packed is None else dict(packed)
+
+
+def _add_new(state: State | None, epoch: int, value: str, score: int) -> State:
+    """A value that its epoch may not have yet, or an epoch that the state does not have yet."""
+    if state is None:
+        return {epoch: {value: score}}
+    scores = state.get(epoch)
+    if scores is None:
+        newest = max(state)
+        if epoch >= newest - KEPT_EPOCHS:
+            state[epoch] = {value: score}
+            if epoch > newest:
+                _prune(state, epoch)
+        return state
+    scores[value] = scores.get(value, 0) + score
+    if len(scores) > MAX_VALUES:
+        del scores[max(scores, key=_priority)]
+    return state
 
 
 def _prune(state: State, newest: int) -> None:

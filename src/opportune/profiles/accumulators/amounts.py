@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from opportune.clock import Millis
-from opportune.profiles.accumulators.base import MICRO, micros, pack_int
+from opportune.profiles.accumulators.base import MICRO, micros
 
 
 class Count:
@@ -14,7 +15,7 @@ class Count:
     zero: Any = 0
     plain = True
 
-    def add(self, state: int, value: Any, time: Millis, weight: int) -> int:
+    def add(self, state: int, value: Any, time: Millis) -> int:
         return state + 1
 
     def merge(self, a: int, b: int) -> int:
@@ -37,9 +38,9 @@ class Sum:
     """The sum of amounts, exact to a millionth: state in micro-units."""
 
     zero: Any = 0
-    plain = False
+    plain = True
 
-    def add(self, state: int, value: Any, time: Millis, weight: int) -> int:
+    def add(self, state: int, value: Any, time: Millis) -> int:
         amount = micros(value)
         return state if amount is None else state + amount
 
@@ -52,23 +53,23 @@ class Sum:
     def read(self, state: int, now: Millis) -> float:
         return state / MICRO
 
-    def pack(self, state: int) -> int | str:
-        return pack_int(state)
+    def pack(self, state: int) -> int:
+        return state
 
-    def unpack(self, packed: int | str) -> int:
-        return int(packed)
+    def unpack(self, packed: int) -> int:
+        return packed
 
 
 class Extreme:
     """The largest (or smallest) amount; None before the first."""
 
     zero: Any = None
-    plain = False
+    plain = True
 
     def __init__(self, sign: int) -> None:
         self._sign = sign
 
-    def add(self, state: int | None, value: Any, time: Millis, weight: int) -> int | None:
+    def add(self, state: int | None, value: Any, time: Millis) -> int | None:
         amount = micros(value)
         if amount is None or (state is not None and (amount - state) * self._sign <= 0):
             return state
@@ -85,11 +86,11 @@ class Extreme:
     def read(self, state: int | None, now: Millis) -> float | None:
         return None if state is None else state / MICRO
 
-    def pack(self, state: int | None) -> int | str | None:
-        return None if state is None else pack_int(state)
+    def pack(self, state: int | None) -> int | None:
+        return state
 
-    def unpack(self, packed: int | str | None) -> int | None:
-        return None if packed is None else int(packed)
+    def unpack(self, packed: int | None) -> int | None:
+        return packed
 
 
 class Minimum(Extreme):
@@ -103,32 +104,30 @@ class Maximum(Extreme):
 
 
 class Mean:
-    """The mean amount; state is (sum in micro-units, how many), None before the first."""
+    """The mean amount; state is (sum in micro-units, how many), never changed in place, None before the first."""
 
     zero: Any = None
-    plain = False
+    plain = True
 
-    def add(
-        self, state: tuple[int, int] | None, value: Any, time: Millis, weight: int
-    ) -> tuple[int, int] | None:
+    def add(self, state: Sequence[int] | None, value: Any, time: Millis) -> Sequence[int] | None:
         amount = micros(value)
         if amount is None:
             return state
         return (amount, 1) if state is None else (state[0] + amount, state[1] + 1)
 
-    def merge(self, a: tuple[int, int] | None, b: tuple[int, int] | None) -> tuple[int, int] | None:
+    def merge(self, a: Sequence[int] | None, b: Sequence[int] | None) -> Sequence[int] | None:
         if a is None or b is None:
             return b if a is None else a
         return a[0] + b[0], a[1] + b[1]
 
-    def copy(self, state: tuple[int, int] | None) -> tuple[int, int] | None:
+    def copy(self, state: Sequence[int] | None) -> Sequence[int] | None:
         return state
 
-    def read(self, state: tuple[int, int] | None, now: Millis) -> float | None:
+    def read(self, state: Sequence[int] | None, now: Millis) -> float | None:
         return None if state is None else state[0] / state[1] / MICRO
 
-    def pack(self, state: tuple[int, int] | None) -> list[int | str] | None:
-        return None if state is None else [pack_int(state[0]), state[1]]
+    def pack(self, state: Sequence[int] | None) -> Sequence[int] | None:
+        return state
 
-    def unpack(self, packed: list[Any] | None) -> tuple[int, int] | None:
-        return None if packed is None else (int(packed[0]), packed[1])
+    def unpack(self, packed: Sequence[int] | None) -> Sequence[int] | None:
+        return packed

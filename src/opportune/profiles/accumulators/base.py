@@ -9,6 +9,9 @@ from opportune.clock import Millis
 MICRO = 1_000_000
 """Amounts are kept in whole millionths, so that sums do not depend on the order of adding."""
 
+MAX_CHARS = 200
+"""A longer text value is cut."""
+
 LARGEST = 1e15
 """Amounts beyond this, either way, are left out."""
 
@@ -16,14 +19,15 @@ LARGEST = 1e15
 class Accumulator(Protocol):
     """A fold over single values. ``zero`` is the neutral state: 0, or None for states that are not numbers.
 
-    ``plain`` says that the state is immutable and packs as it is.
+    ``plain`` says that the state is immutable and packs as it is. Accumulators of text (``distinct``, ``last``,
+    ``affinity``) are given text and never an empty one.
     """
 
     zero: Any
     plain: bool
 
-    def add(self, state: Any, value: Any, time: Millis, weight: int) -> Any:
-        """One value in, at event time ``time``; may reuse ``state``. ``weight`` matters to affinity only."""
+    def add(self, state: Any, value: Any, time: Millis) -> Any:
+        """One value in, at event time ``time``; may reuse ``state``."""
         ...
 
     def merge(self, a: Any, b: Any) -> Any:
@@ -52,8 +56,3 @@ def micros(value: Any) -> int | None:
     if (type(value) is float or type(value) is int) and -LARGEST <= value <= LARGEST:
         return round(value * MICRO)
     return None
-
-
-def pack_int(value: int) -> int | str:
-    """msgpack integers end at 64 bits; sums may not."""
-    return value if -(1 << 63) <= value < 1 << 63 else str(value)

@@ -12,6 +12,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from opportune.clock import Millis
 
 EXACT = 64
@@ -21,25 +24,25 @@ _REST = 64 - PRECISION
 _ALPHA = 0.7213 / (1 + 1.079 / REGISTERS)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def hash64(text: str) -> int:
     """The same on every machine. 0.06 us when seen before, 0.8 us else."""
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 class Distinct:
-    """The number of different values; numbers count by their text. State: None, a set, or registers."""
+    """The number of different values, by their text. State: None, a set, or registers."""
 
     zero: Any = None
     plain = False
 
-    def add(self, state: Any, value: Any, time: Millis, weight: int) -> Any:
-        hashed = hash64(value if type(value) is str else str(value))
-        if state is None:
-            return {hashed}
+    def add(self, state: Any, value: Any, time: Millis) -> Any:
+        hashed = hash64(value)
         if type(state) is set:
             state.add(hashed)
             return state if len(state) <= EXACT else _registers(state)
+        if state is None:
+            return {hashed}
         _set(state, hashed)
         return state
 
@@ -56,7 +59,7 @@ class Distinct:
             for hashed in b:
                 _set(out, hashed)
         else:
-            out[:] = bytes(map(max, out, b))
+            np.maximum(_view(out), _view(b), out=_view(out))
         return out
 
     def copy(self, state: Any) -> Any:
@@ -78,6 +81,10 @@ class Distinct:
         return bytearray(packed) if type(packed) is bytes else set(packed)
 
 
+def _view(registers: bytearray) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(registers, dtype=np.uint8)
+
+
 def _registers(hashes: set[int]) -> bytearray:
     out = bytearray(REGISTERS)
     for hashed in hashes:
@@ -94,7 +101,8 @@ def _set(registers: bytearray, hashed: int) -> None:
 
 
 def _estimate(registers: bytearray) -> int:
-    raw = _ALPHA * REGISTERS * REGISTERS / math.fsum(2.0**-r for r in registers)
+    # Powers of two add up exactly: no order of summing can matter.
+    raw = _ALPHA * REGISTERS * REGISTERS / float(np.ldexp(1.0, -_view(registers).astype(np.int64)).sum())
     empty = registers.count(0)
     if raw <= 2.5 * REGISTERS and empty:
         raw = REGISTERS * math.log(REGISTERS / empty)

@@ -7,6 +7,7 @@ from heapq import merge as merge_sorted
 from typing import Any
 
 from opportune.clock import Millis
+from opportune.profiles.accumulators.base import MAX_CHARS
 
 MAX_LENGTH = 50
 
@@ -17,7 +18,7 @@ class Recency:
     zero: Any = None
     plain = True
 
-    def add(self, state: Millis | None, value: Any, time: Millis, weight: int) -> Millis:
+    def add(self, state: Millis | None, value: Any, time: Millis) -> Millis:
         return time if state is None or time > state else state
 
     def merge(self, a: Millis | None, b: Millis | None) -> Millis | None:
@@ -48,8 +49,8 @@ class LastValues:
     def __init__(self, n: int) -> None:
         self.n = n
 
-    def add(self, state: list[tuple[Millis, str]] | None, value: Any, time: Millis, weight: int) -> Any:
-        entry = (time, value if type(value) is str else str(value))
+    def add(self, state: list[tuple[Millis, str]] | None, value: Any, time: Millis) -> Any:
+        entry = (time, value[:MAX_CHARS])
         if state is None:
             return [entry]
         if entry >= state[-1]:
