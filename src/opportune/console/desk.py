@@ -1,0 +1,213 @@
+"""What the pages ask the engine; one function per page, from a request's words to plain JSON."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from opportune.catalog.items import Catalog
+from opportune.clock import Clock
+from opportune.console.pulse import Pulse
+from opportune.engine.admission import Admission
+from opportune.engine.workspace import Workspace
+from opportune.errors import InvalidRequest, NotFound
+from opportune.events import dead_letters
+from opportune.events.event import DeadLetter
+from opportune.events.identifiers import ORDER
+
+LIVE_ROWS = 100
+SCANNED = 500
+
+
+class Engine(Protocol):
+    """The read-only half of the engine, and the two verbs of dead letters."""
+
+    clock: Clock
+    workspace: Workspace
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    def profile(self, identifier: str) -> dict[str, Any]: ...
+
+    def decision(self, decision_id: str) -> dict[str, Any]: ...
+
+    def accounting(self) -> dict[str, Any]: ...
+
+    def dead_letters(
+        self, cursor: str = "", limit: int = 50, code: str = "", source: str = ""
+    ) -> dict[str, Any]: ...
+
+    def letter(self, letter_id: str) -> DeadLetter: ...
+
+    def recent_events(self, limit: int = 50, after_seq: int = 0) -> list[dict[str, Any]]: ...
+
+    def recent_decisions(self, limit: int = 50, after_seq: int = 0) -> list[dict[str, Any]]: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission: ...
+
+    def discard_dead_letter(self, letter_id: str) -> Admission: ...
+
+    def commit(self, admission: Admission) -> None: ...
+
+
+Query = Mapping[str, str]
+
+
+class Desk:
+    """Answers for every page. Times are milliseconds; ``now`` is in every answer that shows ages."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.clock = engine.clock
+        self.pulse = Pulse(engine.recent_events, engine.recent_decisions, engine.clock)
+
+    def overview(self, query: Query) -> dict[str, Any]:
+        """The state of the engine at a glance."""
+        reading = self.pulse.read()
+        decisions = self.engine.recent_decisions(200)
+        letters = self.engine.dead_letters("", 1)
+        return {
+            "now": self.clock(),
+            "status": self.engine.status(),
+            "events_per_s": reading.events_per_s,
+            "decisions_per_s": reading.decisions_per_s,
+            "decision_p50_ms": reading.p50_ms,
+            "decision_p99_ms": reading.p99_ms,
+            "events_by_second": reading.events,
+            "decisions_by_second": reading.decisions,
+            "accounting": self.engine.accounting(),
+            "dead_letters": letters["summary"],
+            "placements": dict(Counter(d["placement"] for d in decisions).most_common(8)),
+            "degraded": dict(Counter(stage for d in decisions for stage in d["degraded"]).most_common(8)),
+            "decisions": decisions[:6],
+            "events": [self._event(e) for e in self.engine.recent_events(6)],
+        }
+
+    def events(self, query: Query) -> dict[str, Any]:
+        """The newest events, filtered by words that must all occur in name, kind, identifier, source, item."""
+        after = whole(query, "after", 0)
+        wanted = query.get("q", "").lower().split()
+        found = self.engine.recent_events(SCANNED if wanted else LIVE_ROWS, after)
+        newest = found[0]["seq"] if found else after
+        events = [self._event(e) for e in found]
+        if wanted:
+            events = [e for e in events if all(word in e["words"] for word in wanted)]
+        for event in events:
+            del event["words"]
+        return {"now": self.clock(), "newest": newest, "query": query.get("q", ""), "events": events[:LIVE_ROWS]}
+
+    def people(self, query: Query) -> dict[str, Any]:
+        """Who was active lately; with ``q``, the identifiers that this value is known as."""
+        wanted = query.get("q", "").strip()
+        active: dict[str, dict[str, Any]] = {}
+        for event in self.engine.recent_events(SCANNED):
+            for identifier in event["identifiers"][:1]:
+                person = active.setdefault(
+                    identifier,
+                    {"identifier": identifier, "events": 0, "last": event["time"], "last_event": event["name"]},
+                )
+                person["events"] += 1
+        return {
+            "now": self.clock(),
+            "query": wanted,
+            "found": self._known_as(wanted),
+            "active": list(active.values())[:50],
+        }
+
+    def person(self, identifier: str) -> dict[str, Any]:
+        """Everything about one person, with the names of the items that occur."""
+        profile = self.engine.profile(identifier)
+        items = {t["item_id"] for t in (*profile["recent"], *profile["session"]["touches"])}
+        items.update(profile["cart"], profile["dismissed"], list(profile["bought"])[:50])
+        for exposure in profile["exposures"]:
+            items.update(exposure["items"])
+        return {"now": self.clock(), "asked": identifier, **profile, "names": self._names(items)}
+
+    def decisions(self, query: Query) -> dict[str, Any]:
+        """The newest decisions, of one placement where asked."""
+        placement = query.get("placement", "")
+        found = self.engine.recent_decisions(SCANNED if placement else LIVE_ROWS)
+        if placement:
+            found = [d for d in found if d["placement"] == placement]
+        return {
+            "now": self.clock(),
+            "placement": placement,
+            "placements": [p.name for p in self.engine.workspace.placements],
+            "decisions": found[:LIVE_ROWS],
+        }
+
+    def decision(self, decision_id: str) -> dict[str, Any]:
+        """One decision, with the names of the items that occur."""
+        found = self.engine.decision(decision_id)
+        explanation = found["explanation"]
+        items = {c["item_id"] for c in explanation["candidates"]}
+        items.update(c["because"] for c in explanation["candidates"] if c.get("because"))
+        items.update(t["item_id"] for t in explanation["session"])
+        items.update(item for removed in explanation["removed"] for item in removed["examples"])
+        return {"now": self.clock(), **found, "names": self._names(items)}
+
+    def accounting(self, query: Query) -> dict[str, Any]:
+        """The sums, and one page of the dead letters."""
+        return {
+            "now": self.clock(),
+            **self.engine.accounting(),
+            "code": query.get("code", ""),
+            "source": query.get("source", ""),
+            "dead_letters": self.engine.dead_letters(
+                query.get("cursor", ""), 25, query.get("code", ""), query.get("source", "")
+            ),
+        }
+
+    def letter(self, letter_id: str) -> dict[str, Any]:
+        """One dead letter, whole."""
+        return {"now": self.clock(), **dead_letters.to_dict(self.engine.letter(letter_id))}
+
+    def placements(self, query: Query) -> dict[str, Any]:
+        """The definitions as they are in force."""
+        workspace = self.engine.workspace
+        return {
+            "definitions": workspace.revision,
+            "placements": [msgspec.to_builtins(p, str_keys=True) for p in workspace.placements],
+        }
+
+    def _known_as(self, wanted: str) -> list[str]:
+        kind, colon, _ = wanted.partition(":")
+        tries = [wanted] if colon else []
+        if wanted and not (colon and kind in ORDER):
+            tries += [f"{kind}:{wanted}" for kind in ORDER if kind != "external"]
+        found = []
+        for identifier in tries:
+            with contextlib.suppress(NotFound):
+                self.engine.profile(identifier)
+                found.append(identifier)
+        return found
+
+    def _event(self, event: dict[str, Any]) -> dict[str, Any]:
+        lines = event.pop("lines")
+        items = [{"item_id": line[0], "quantity": line[1], "price": line[2]} for line in lines]
+        words = " ".join(
+            (event["name"], event["kind"], event["source"], *event["identifiers"], *(i["item_id"] for i in items))
+        )
+        names = self._names({items[0]["item_id"]}) if items else {}
+        return {**event, "items": items, "names": names, "words": words.lower()}
+
+    def _names(self, items: set[str]) -> dict[str, str]:
+        catalog = self.engine.catalog
+        numbers = {item: catalog.number(item) for item in sorted(items)}
+        return {item: catalog.name(number) for item, number in numbers.items() if number >= 0}
+
+
+def whole(query: Query, name: str, default: int) -> int:
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise InvalidRequest(f"{name} must be a whole number", seen=text, where=f"?{name}", remedy="change it")
+    return int(text)
