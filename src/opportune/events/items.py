@@ -16,9 +16,11 @@ from opportune.clock import Millis
 from opportune.events import moments
 from opportune.events.event import Event, Line
 from opportune.events.rejected import BAD_TIME, MISSING_FIELD, UNREADABLE, WRONG_TYPE, Rejected
+from opportune.events.salvage import is_writable, mend, tidied
 
 ID_FIELDS = ("item_id", "product_id", "sku", "id")
 MAX_ITEM_BYTES = 64 * 1024
+MAX_DEPTH = 64
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -30,12 +32,14 @@ def item_event(raw: bytes | msgspec.Raw | dict[str, Any], *, source: str, receiv
     Without a ``messageId`` the id is a digest of the content: sending a catalogue again changes nothing.
     """
     try:
-        data = _encode(raw) if isinstance(raw, dict) else bytes(raw)  # type: ignore[arg-type]  # Raw is a buffer
-        fields = _decode(data)
+        data = _encode(raw) if isinstance(raw, dict) else bytes(raw)
+        fields = _decode(mend(data))
     except msgspec.ValidationError as error:
         raise Rejected(WRONG_TYPE, "an item is a JSON object", "$") from error
     except (msgspec.DecodeError, RecursionError, TypeError, ValueError) as error:
         raise Rejected(UNREADABLE, f"the item is not readable JSON: {error}", "$") from error
+    if not is_writable(fields.values(), MAX_DEPTH - 1):
+        fields = tidied(fields, MAX_DEPTH, "$")
     if len(data) > MAX_ITEM_BYTES:
         raise Rejected(WRONG_TYPE, f"an item takes at most {MAX_ITEM_BYTES} bytes", "$", seen=len(data))
     item_id = _item_id(fields)
@@ -64,6 +68,7 @@ def _time(sent: Any, received: Millis) -> Millis:
     if type(sent) not in (str, int, float):
         raise Rejected(WRONG_TYPE, "timestamp must be text or a number", "$.timestamp", seen=sent)
     try:
-        return min(moments.read(sent), received)
+        time = moments.read(sent)
     except (moments.BadTime, OverflowError) as error:
         raise Rejected(BAD_TIME, str(error) or "not a time", "$.timestamp", seen=sent) from error
+    return received if time is None else min(time, received)
