@@ -93,9 +93,8 @@ def links_of(event: Event) -> list[Link]:
     if len(usable) < 2:
         return []
     rule = LINK_EVENTS.get(event.name) or (event.kind if event.kind in (IDENTIFY, ALIAS) else TOGETHER)
-    evidence = evidence_of(event, rule)
     first = usable[0]
-    return [Link(*ordered(first, other), evidence) for other in usable[1:] if other != first]
+    return [Link(*ordered(first, other), evidence_of(event, rule)) for other in usable[1:] if other != first]
 
 
 def assert_together(identifiers: Sequence[Identifier], now: Millis) -> list[Link]:
@@ -149,21 +148,37 @@ def merge(a: Evidence, b: Evidence) -> Evidence:
 
 
 def add(links: dict[Identifier, Evidence], other: Identifier, evidence: Evidence) -> None:
-    """Fold one piece of evidence into the links of a leaf, in place. ``evidence`` is never changed."""
+    """Put one piece of evidence into the links of a leaf, in place. Neither evidence is changed."""
     known = links.get(other)
-    if known is None:
-        links[other] = evidence
-    elif evidence.time > known.time and evidence.joined == evidence.parted and known.rule != UNLINKED:
-        # Nearly every call: the two were seen together once more.
-        last = evidence.last if evidence.last > known.last else known.last
-        links[other] = Evidence(
-            known.rule, known.time, known.message_id, known.source, last, known.count + evidence.count,
-            known.joined, known.parted,
-        )  # fmt: skip
-    else:
-        links[other] = merge(known, evidence)
+    links[other] = evidence if known is None else merge(known, evidence)
     if len(links) > MAX_LINKS:
         del links[max(links)]
+
+
+def fold_links(links: dict[Identifier, Evidence], event: Event, key: Identifier) -> None:
+    """Fold what one event says about ``key`` into the links of its leaf, in place: about all the others when
+    ``key`` is the strongest, else about the strongest only. 0.3 us when it says nothing new, 2 us else."""
+    identifiers = event.identifiers
+    others = identifiers[1:] if key == identifiers[0] else identifiers[:1]
+    if event.name not in LINK_EVENTS:
+        time = event.time
+        for other in others:
+            known = links.get(other)
+            if known is None or known.rule == UNLINKED or time <= known.time:
+                break
+        else:
+            # Nearly every event: seen together once more. What merge() would do, without a new object.
+            for other in others:
+                known = links[other]
+                known.count += 1
+                if time > known.last:
+                    known.last = time
+            return
+    for link in links_of(event):
+        if link.a == key:
+            add(links, link.b, link.evidence)
+        elif link.b == key:
+            add(links, link.a, link.evidence)
 
 
 def _earliness(e: Evidence) -> tuple[bool, Millis, int, str, str]:

@@ -6,7 +6,7 @@ parts are bounded, and every bound is one that no order of arrival can change.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -87,7 +87,7 @@ class Trait(msgspec.Struct, frozen=True, array_like=True, gc=False):
     source: str
 
 
-class CartLine(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
+class CartLine(NamedTuple):
     """The last thing that happened to an item in the cart; a ``quantity`` of 0 took it out (or bought it)."""
 
     time: Millis

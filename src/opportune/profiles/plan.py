@@ -33,8 +33,8 @@ class Operation(NamedTuple):
 
 class Work:
     """What one event does to one list of accumulators, sorted by how cheaply it can be done: ``counts`` are
-    slots that go up by one, ``times`` slots that keep the latest time, ``lines`` are (slot, add, get) that take
-    one value of every line without asking, ``rest`` is everything else."""
+    slots that go up by one, ``times`` slots that keep the latest time, ``lines`` are (slot, add, get) that
+    take one value of every line without asking, ``rest`` is everything else."""
 
     __slots__ = ("any", "counts", "lines", "rest", "times")
 

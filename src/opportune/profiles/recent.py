@@ -47,8 +47,8 @@ def keep_greatest(entries: dict[str, E], key: str, entry: E, most: int) -> None:
     if known is None or known < entry:
         entries[key] = entry
         if known is None and len(entries) > most:
-            least: Any = min(entries.values())
-            del entries[min(k for k, v in entries.items() if not least < v)]
+            pairs: Any = zip(entries.values(), entries.keys(), strict=True)
+            del entries[min(pairs)[1]]
 
 
 def merge_greatest(a: dict[str, E], b: dict[str, E], most: int) -> dict[str, E]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from hashlib import blake2b
 from typing import Any
 
@@ -10,7 +11,7 @@ from opportune.clock import MINUTE, Millis
 from opportune.errors import InvalidDefinition
 from opportune.events.event import Event, Line
 from opportune.identity.links import add as add_link
-from opportune.identity.links import links_of
+from opportune.identity.links import fold_links
 from opportune.profiles import codec
 from opportune.profiles.definitions import Entity, Feature, FeatureSet, default_features
 from opportune.profiles.leaf import (
@@ -125,7 +126,7 @@ class ProfileSchema:
         name = event.name
         plan = self._plans.get(name) or self._plan(name)
         if len(event.identifiers) > 1 and not self._of_item:
-            self.fold_link(leaf, event, event.identifiers[0], seq)
+            fold_links(leaf.links, event, event.identifiers[0])
         if plan.identity_only:
             return
         time = event.time
@@ -166,11 +167,7 @@ class ProfileSchema:
         """For the leaves of the event's *other* identifiers: what the event says about who ``key``, the
         owner of this leaf, is. Touches nothing else. 1 us."""
         leaf.offset = seq
-        for link in links_of(event):
-            if link.a == key:
-                add_link(leaf.links, link.b, link.evidence)
-            elif link.b == key:
-                add_link(leaf.links, link.a, link.evidence)
+        fold_links(leaf.links, event, key)
 
     def fold_decision(
         self, leaf: Leaf, record_id: str, placement: str, time: Millis, item_ids: Sequence[str], seq: int
@@ -257,8 +254,8 @@ class ProfileSchema:
     # combine ------------------------------------------------------------------------------------------
 
     def combine(self, leaves: Sequence[Leaf]) -> Leaf:
-        """The leaf that had folded what all of these folded; they stay as they are, and it shares nothing with
-        them that changes. O(total size); 15 to 25 us for two leaves of twenty events."""
+        """The leaf that had folded what all of these folded; they stay as they are, and it shares nothing
+        with them that changes. O(total size); 20 us for two leaves of twenty events."""
         if not leaves:
             return self.zero()
         out = self._copy(leaves[0])
@@ -312,7 +309,7 @@ class ProfileSchema:
         if leaf.traits:
             out.traits = merge_traits(out.traits, leaf.traits, MAX_TRAITS)
         for other, evidence in leaf.links.items():
-            add_link(out.links, other, evidence)
+            add_link(out.links, other, copy(evidence))
 
     def _copy(self, leaf: Leaf) -> Leaf:
         life = leaf.life.copy()
@@ -334,7 +331,7 @@ class ProfileSchema:
             leaf.searches.copy(),
             leaf.exposures.copy(),
             leaf.traits.copy(),
-            leaf.links.copy(),
+            {other: copy(evidence) for other, evidence in leaf.links.items()},
             leaf.due,
         )
 

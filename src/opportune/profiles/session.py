@@ -27,7 +27,7 @@ class SessionState(msgspec.Struct, frozen=True):
     """What a visit adds up to. Times in milliseconds, ``dwell_s`` from the first to the last event.
 
     ``depth`` counts touches, ``views``, ``carts``, ``removes``, ``buys`` those of a kind; ``cart_value`` is
-    the value of what was put in the cart during the visit and is still there (prices as the events gave them).
+    the value of what was put in the cart during the visit and is still there, at the prices of the events.
     """
 
     started: Millis = 0

@@ -4,13 +4,14 @@ Forward decay (Cormode et al., ICDE 2009): a contribution at time ``t`` counts `
 and reading divides by ``2^(now / half_life)``. To keep sums exact whatever the order, time is split into
 epochs of one half-life, and each epoch keeps whole numbers per value: ``weight * 2^(fraction of the epoch)``,
 the fraction in 1/256 steps (0.3 %). Epochs older than 16 half-lives before the newest one weigh less than
-2^-16 and go. Within an epoch the 64 values with the smallest hashes stay: exact for everybody who meets fewer, a fair
-sample for those (crawlers) who meet more.
+2^-16 and go. Within an epoch the 64 values with the smallest hashes stay: exact for everybody who meets
+fewer, a fair sample for those (crawlers) who meet more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from opportune.clock import Millis
@@ -20,6 +21,7 @@ from opportune.profiles.accumulators.distinct import hash64
 KEPT_EPOCHS = 16
 MAX_VALUES = 64
 TOP = 10
+LEAST = 1e-6
 UNIT = 4096
 """A contribution of weight 1 at the start of an epoch."""
 WEIGHT = 1000
@@ -27,6 +29,8 @@ WEIGHT = 1000
 STEP_BITS = 8
 STEPS = 1 << STEP_BITS
 _GROWTH = [round(UNIT * 2 ** (step / STEPS)) for step in range(STEPS)]
+
+_SCORE = itemgetter(1)
 
 State = dict[int, dict[str, int]]
 
@@ -82,20 +86,21 @@ class Affinity:
         return None if state is None else {epoch: dict(scores) for epoch, scores in state.items()}
 
     def read(self, state: State | None, now: Millis) -> dict[str, float]:
-        """The ten strongest values, best first; 1.0 is one event of weight 1 right now. Values of no or
-        negative affinity are left out."""
+        """The ten strongest values, best first (ties by name); 1.0 is one event of weight 1 right now. Values
+        of no or negative affinity are left out."""
         if state is None:
             return {}
         total: dict[str, float] = {}
         for epoch in sorted(state):
             factor = 2.0 ** (epoch - now / self.half_life) / (UNIT * WEIGHT)
-            for text, score in state[epoch].items():
-                total[text] = total.get(text, 0.0) + score * factor
-        if len(total) > 1:
-            best = sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP]
-        else:
-            best = list(total.items())
-        return {text: round(score, 6) for text, score in best if score > 5e-7}
+            if total:
+                for text, score in state[epoch].items():
+                    total[text] = total.get(text, 0.0) + score * factor
+            else:
+                total = {text: score * factor for text, score in state[epoch].items()}
+        # Sorting is stable, so the second sort leaves ties in the order of the first.
+        best = sorted(sorted(total.items()), key=_SCORE, reverse=True)[:TOP]
+        return {text: score for text, score in best if score > LEAST}
 
     def pack(self, state: State | None) -> list[tuple[int, dict[str, int]]] | None:
         return None if state is None else [(epoch, state[epoch]) for epoch in sorted(state)]

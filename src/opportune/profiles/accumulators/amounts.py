@@ -104,7 +104,7 @@ class Maximum(Extreme):
 
 
 class Mean:
-    """The mean amount; state is (sum in micro-units, how many), never changed in place, None before the first."""
+    """The mean amount; state is (sum in micro-units, how many), None before the first."""
 
     zero: Any = None
     plain = True

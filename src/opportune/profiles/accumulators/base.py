@@ -19,8 +19,8 @@ LARGEST = 1e15
 class Accumulator(Protocol):
     """A fold over single values. ``zero`` is the neutral state: 0, or None for states that are not numbers.
 
-    ``plain`` says that the state is immutable and packs as it is. Accumulators of text (``distinct``, ``last``,
-    ``affinity``) are given text and never an empty one.
+    ``plain`` says that the state is immutable and packs as it is. ``distinct``, ``last`` and
+    ``affinity`` are given text and never an empty one.
     """
 
     zero: Any
