@@ -17,7 +17,7 @@ import numpy.typing as npt
 from opportune.clock import DAY, Millis
 from opportune.kernels import kernel
 from opportune.recommend.source import Interactions
-from opportune.recommend.top import ranks_before
+from opportune.recommend.top import ranks_before, select_top
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -123,6 +123,33 @@ def count_touches(
         top[g, at] = i
         place[i] = at
         list_of[i] = g + 1
+
+
+@kernel
+def rank_by_excess(
+    fast: Board,
+    slow: Board,
+    fast_factor: float,
+    slow_factor: float,
+    ratio: float,
+    prior: float,
+    out_item: Ints,
+    out_score: npt.NDArray[np.float32],
+) -> int:
+    """Write the listed items of ``fast`` by how far they exceed what ``slow`` leads to expect, in standard
+    deviations, and return how many do."""
+    listed = fast.size[0]
+    score = np.empty(listed, np.float64)
+    for at in range(listed):
+        i = fast.top[0, at]
+        expected = slow.total[i] * slow_factor * ratio
+        score[at] = (fast.total[i] * fast_factor - expected) / math.sqrt(expected + prior)
+    chosen = np.empty(len(out_item), np.int32)
+    found = select_top(score, fast.top[0], listed, chosen)
+    for rank in range(found):
+        out_item[rank] = fast.top[0, chosen[rank]]
+        out_score[rank] = score[chosen[rank]]
+    return found
 
 
 def factor_at(board: Board, half_life: float, now: Millis) -> float:

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from opportune.clock import DAY, HOUR, Millis
 from opportune.recommend.columns import plain, plain_interactions
-from opportune.recommend.leaderboard import Board, count_touches, factor_at, new_board
+from opportune.recommend.leaderboard import Board, count_touches, factor_at, new_board, rank_by_excess
 from opportune.recommend.source import Candidates, Interactions, Items, Query
-from opportune.recommend.top import best_first
 
 CategoryOf = Callable[[], npt.NDArray[np.int32]]
 """Gives the category number of every item, -1 where there is none; the catalogue's array as it is now."""
@@ -181,13 +180,20 @@ class Trending:
             count_touches(board, rows.item, rows.kind, rows.time, group, self._weight, half_life)
 
     def recommend(self, query: Query) -> Candidates:
-        item = self._fast.top[0, : self._fast.size[0]]
-        fast = self._fast.total[item] * factor_at(self._fast, self._fast_half_life, query.now)
-        slow = self._slow.total[item] * factor_at(self._slow, self._slow_half_life, query.now)
-        expected = slow * (self._fast_half_life / self._slow_half_life)
-        score = (fast - expected) / np.sqrt(expected + self._prior)
-        best = best_first(score, item, query.count)
-        return Candidates(item[best], score[best].astype(np.float32), np.full(len(best), -1, np.int32))
+        count = min(query.count, int(self._fast.size[0]))
+        item = np.empty(count, np.int32)
+        score = np.empty(count, np.float32)
+        found = rank_by_excess(
+            self._fast,
+            self._slow,
+            factor_at(self._fast, self._fast_half_life, query.now),
+            factor_at(self._slow, self._slow_half_life, query.now),
+            self._fast_half_life / self._slow_half_life,
+            self._prior,
+            item,
+            score,
+        )
+        return Candidates(item[:found], score[:found], np.full(found, -1, np.int32))
 
 
 def _listed(board: Board, group: int, count: int, factor: float) -> Candidates:

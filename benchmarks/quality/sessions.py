@@ -1,0 +1,182 @@
+"""How well the next item of a session is predicted: ``python -m benchmarks.quality.sessions FOLDER
+[--json]``.
+
+Protocol: every prefix of every test session, the full catalogue ranked, nothing excluded, HR@20 and MRR@20
+over all cases. The knobs of session-kNN are chosen on the last sessions of train; test is asked once. The
+result is compared with textbook baselines in the same run. Progress goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from benchmarks.quality import session_baselines as baselines
+from benchmarks.quality.machine import machine
+from benchmarks.quality.session_data import Cases, Split, cases, load
+from benchmarks.quality.session_ranks import Ranks, hit_rate, knn_ranks, reciprocal_rank
+from benchmarks.quality.session_tuning import GRID, sized, tune
+
+from opportune.recommend.session_knn import SessionKnn
+from opportune.recommend.session_knn_config import SessionKnnConfig
+from opportune.recommend.source import Query
+
+TIMED_QUERIES = 5000
+RESAMPLES = 500
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(split: Split, *, evaluations: int, share: float, sampled: int, seed: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    asked = cases(split.test)
+    say(f"{len(split.train)} train, {len(split.test)} test sessions, {len(asked)} cases, {split.items} items")
+    tuned = tune(
+        split.train, split.items, evaluations=evaluations, share=share, sampled=sampled, seed=seed, report=say
+    )
+    tuning_s = time.perf_counter() - started
+
+    methods: dict[str, Callable[[], Ranks]] = {
+        "popular": lambda: baselines.popularity(split.train, split.items, asked),
+        "session popularity (S-POP)": lambda: baselines.session_popularity(asked),
+        "Markov chain": lambda: baselines.markov(split.train, split.items, asked),
+        "sequential rules (SR)": lambda: baselines.sequential_rules(split.train, split.items, asked),
+        "association rules (AR)": lambda: baselines.association_rules(split.train, split.items, asked),
+        "item-kNN": lambda: baselines.item_knn(split.train, split.items, asked),
+        "V-SKNN, textbook": lambda: _fitted(split, SessionKnnConfig.textbook(), asked)[1],
+        "session-kNN, shipped defaults": lambda: _fitted(split, SessionKnnConfig(), asked)[1],
+    }
+    results = {}
+    for name, method in methods.items():
+        say(f"test: {name}")
+        results[name] = measures(method(), asked, seed)
+    say("test: session-kNN, tuned on train")
+    source, ranks = _fitted(split, tuned.config, asked)
+    results["session-kNN, tuned on train"] = measures(ranks, asked, seed)
+    return {
+        "cases": len(asked),
+        "items": split.items,
+        "train_sessions": len(split.train),
+        "test_sessions": len(split.test),
+        "seed": seed,
+        "results": results,
+        "query_us": query_times(source, asked, seed),
+        "tuning": {
+            "evaluations": tuned.evaluations,
+            "seconds": round(tuning_s, 1),
+            "validation_share_of_train": share,
+            "validation_hr20": round(100 * tuned.hit_rate, 2),
+            "validation_mrr20": round(100 * tuned.reciprocal_rank, 2),
+            "knobs": {knob: getattr(tuned.config, knob) for knob in (*GRID, "recency_half_life")},
+        },
+        "machine": machine(),
+    }
+
+
+def _fitted(split: Split, config: SessionKnnConfig, asked: Cases) -> tuple[SessionKnn, Ranks]:
+    source = SessionKnn(sized(config, len(split.train.item), split.items))
+    source.fit(split.train.interactions())
+    return source, knn_ranks(source, asked)
+
+
+def measures(ranks: Ranks, asked: Cases, seed: int) -> dict[str, Any]:
+    """Hit rate and mean reciprocal rank in per cent, with 95 % intervals by resampling whole sessions."""
+    hit = (ranks > 0).astype(np.float64)
+    reciprocal = np.where(ranks > 0, 1.0 / np.maximum(ranks, 1), 0.0)
+    n = int(asked.session.max(initial=-1)) + 1
+    sums = np.stack(
+        [
+            np.bincount(asked.session, weights=column, minlength=n)
+            for column in (hit, reciprocal, np.ones(len(hit)))
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    drawn = np.array([sums[:, rng.integers(0, n, n)].sum(axis=1) for _ in range(RESAMPLES)])
+    intervals = np.percentile(100 * drawn[:, :2] / drawn[:, 2:], (2.5, 97.5), axis=0)
+    return {
+        "hr20": round(100 * hit_rate(ranks), 2),
+        "hr20_interval": [round(float(v), 2) for v in intervals[:, 0]],
+        "mrr20": round(100 * reciprocal_rank(ranks), 2),
+        "mrr20_interval": [round(float(v), 2) for v in intervals[:, 1]],
+    }
+
+
+def query_times(source: SessionKnn, asked: Cases, seed: int) -> dict[str, float]:
+    """Microseconds of ``recommend`` with 100 candidates as a decision calls it, from Python."""
+    rng = np.random.default_rng(seed)
+    times = []
+    for case in rng.choice(len(asked), min(TIMED_QUERIES, len(asked)), replace=False):
+        session = asked.item[asked.first[case] : asked.at[case]]
+        query = Query(
+            session, np.zeros(len(session), np.int8), np.zeros(len(session), np.float32), now=0, count=100
+        )
+        started = time.perf_counter_ns()
+        source.recommend(query)
+        times.append((time.perf_counter_ns() - started) / 1000)
+    p50, p90, p99 = np.percentile(times, (50, 90, 99))
+    return {"p50": round(float(p50), 1), "p90": round(float(p90), 1), "p99": round(float(p99), 1)}
+
+
+def table(report: dict[str, Any]) -> str:
+    lines = [
+        f"{report['cases']} cases, {report['test_sessions']} test sessions, {report['items']} items, "
+        f"seed {report['seed']}",
+        "",
+        f"{'':32}{'HR@20':>8}{'95 %':>16}{'MRR@20':>10}{'95 %':>16}",
+    ]
+    for name, result in report["results"].items():
+        hr, mrr = result["hr20_interval"], result["mrr20_interval"]
+        lines.append(
+            f"{name:32}{result['hr20']:8.2f}{hr[0]:9.2f}-{hr[1]:5.2f} "
+            f"{result['mrr20']:10.2f}{mrr[0]:9.2f}-{mrr[1]:5.2f}"
+        )
+    times, tuning = report["query_us"], report["tuning"]
+    lines += [
+        "",
+        f"query p50 / p90 / p99: {times['p50']} / {times['p90']} / {times['p99']} us",
+        f"tuned in {tuning['seconds']} s, {tuning['evaluations']} evaluations on the last "
+        f"{tuning['validation_share_of_train']:.0%} of train: "
+        f"{tuning['validation_hr20']} / {tuning['validation_mrr20']}",
+        "knobs: " + ", ".join(f"{knob} {value:g}" for knob, value in tuning["knobs"].items()),
+        ", ".join(f"{key} {value}" for key, value in report["machine"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.quality.sessions", description=__doc__)
+    parser.add_argument(
+        "folder", type=Path, help="has a sessions.parquet: split, session_id, position, item_id"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--evaluations", type=int, default=250, help="configurations tried at most")
+    parser.add_argument("--validation-share", type=float, default=0.07, help="last share of train sessions")
+    parser.add_argument("--validation-sessions", type=int, default=5000, help="sessions sampled from it")
+    options = parser.parse_args(arguments)
+    try:
+        split = load(options.folder)
+    except FileNotFoundError as error:
+        say(str(error))
+        return 2
+    report = run(
+        split,
+        evaluations=options.evaluations,
+        share=options.validation_share,
+        sampled=options.validation_sessions,
+        seed=options.seed,
+    )
+    print(msgspec.json.encode(report).decode() if options.json else table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
