@@ -45,6 +45,9 @@ class Served:
     def get(self, path: str) -> httpx.Response:
         return self._http.get(path)
 
+    def post(self, path: str, body: Any) -> httpx.Response:
+        return self._http.post(path, json=body)
+
     def counts(self) -> dict[str, int]:
         answer = self._http.get("/v1/accounting").raise_for_status().json()
         assert answer["balanced"] is True
@@ -92,7 +95,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data = tmp_path_factory.mktemp("contracts") / "data"
     port = free_port()
     log = (data.parent / "log").open("wb")
-    command = Path(os.environ.get("OPPORTUNE_TEST_COMMAND") or Path(sys.executable).with_name("opportune"))
+    command = Path(sys.executable).with_name("opportune")
     server = subprocess.Popen(
         [command, "serve", "--data-dir", data, "--host", "127.0.0.1", "--port", str(port)],
         env={**os.environ, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": SECRET_KEY},
