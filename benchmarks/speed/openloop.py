@@ -1,8 +1,8 @@
 """An open-loop load generator: requests leave when the schedule says, whatever the server does, and latency
 counts from the *scheduled* moment.
 
-A closed loop waits for the server and so hides exactly the stalls it should find (Schroeder et al., "Open versus
-closed", NSDI 2006; "coordinated omission"). Runs in its own process: one thread, blocking sockets behind one
+A closed loop waits for the server and so hides exactly the stalls it should find (Schroeder et al., "Open
+versus closed", NSDI 2006; "coordinated omission"). Runs in its own process: one thread, blocking sockets behind one
 epoll, timed by ``select`` on the epoll's own descriptor (microseconds, where asyncio's timers have whole
 milliseconds). About 15 us of CPU a request.
 """
@@ -183,7 +183,13 @@ def drive(plan: Plan) -> list[Outcome]:
     for connection in connections.values():
         connection.socket.close()
     return [
-        _outcome(stream, due[owner == number], done[owner == number], status[owner == number], stale[owner == number])
+        _outcome(
+            stream,
+            due[owner == number],
+            done[owner == number],
+            status[owner == number],
+            stale[owner == number],
+        )
         for number, stream in enumerate(streams)
     ]
 

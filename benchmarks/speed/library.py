@@ -1,0 +1,70 @@
+"""Events a second through the library: ``engine.ingest(list)``, durable when it returns.
+
+``python -m benchmarks.speed.library --json``
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from benchmarks.speed.machine import describe
+from benchmarks.speed.shop import Shop, encode
+
+
+def measure(folder: Path, *, events: int, items: int, seed: int, chunk: int = 1_000) -> dict[str, Any]:
+    """Ingest the same kind of events as JSON bytes and as dicts, ``chunk`` to a call (one flush each)."""
+    from opportune.engine.engine import Engine
+
+    shop = Shop(items, seed)
+    draws = shop.random.integers(0, items, 2 * events)
+    made = [
+        shop.event(f"p{number % 20_000}", int(draws[number]), f"l{number}") for number in range(2 * events)
+    ]
+    as_bytes = [encode(event) for event in made[:events]]
+    as_dicts = made[events:]
+    found: dict[str, Any] = {"events": events, "chunk": chunk}
+    with Engine.open(folder, warm=True) as engine:
+        engine.ingest(shop.catalog(), dialect="catalog")
+        for name, source in (("bytes", as_bytes), ("dicts", as_dicts)):
+            started, cpu = time.perf_counter(), time.process_time()
+            stored = 0
+            for at in range(0, events, chunk):
+                stored += engine.ingest(source[at : at + chunk]).stored
+            seconds = time.perf_counter() - started
+            assert stored == events, f"{stored} of {events} stored"
+            found[name] = {
+                "per_s": round(events / seconds),
+                "cpu_us_per_event": round((time.process_time() - cpu) / events * 1e6, 2),
+            }
+    return found
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--events", default=100_000, show_default=True)
+@click.option("--items", default=40_000, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+def command(as_json: bool, events: int, items: int, seed: int) -> None:
+    """Measure ingest through the library."""
+    with tempfile.TemporaryDirectory(prefix="opportune-bench-") as folder:
+        found = {
+            "machine": describe(Path(folder)),
+            "seed": seed,
+            **measure(Path(folder, "data"), events=events, items=items, seed=seed),
+        }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for name in ("bytes", "dicts"):
+            click.echo(
+                f"{name:6} {found[name]['per_s']:>9,}/s  {found[name]['cpu_us_per_event']} us CPU an event"
+            )
+
+
+if __name__ == "__main__":
+    command()
