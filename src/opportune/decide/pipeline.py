@@ -166,7 +166,7 @@ class _Slot:
         features = self._features()
         pool = empty_pool(placement)
         if eligibility.shown:
-            pool = stages.run("candidates", partial(self._candidates, query, given), pool)
+            pool = stages.run("candidates", partial(self._candidates, query, given, count), pool)
         else:
             stages.degrade("eligibility", eligibility.why)
         score = unit(pool.score)
@@ -264,9 +264,9 @@ class _Slot:
         found = self.stages.run_if_time("profile", partial(self.person.features, self.now), nothing)
         return {name: found[name] for name in wanted if name in found}
 
-    def _candidates(self, query: Query, given: Items | None) -> Pool:
+    def _candidates(self, query: Query, given: Items | None, count: int) -> Pool:
         pool = propose(self.world, self.placement, query, given, self.stages)
-        pins = [rule.pin for rule in self.placement.rules if rule.pin]
+        pins = [rule.pin for rule in self.placement.rules if rule.pin and rule.rank <= count]
         if pins:
             numbers = self.world.catalog.numbers(pins)
             nothing = np.zeros(len(numbers), dtype=np.float32)
