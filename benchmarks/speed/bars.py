@@ -18,17 +18,33 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 BARS = (
-    Bar("batch_events", "acknowledged events/s through HTTP, batches of 100, flushed", "/s", 20_000, 60_000, "higher"),
-    Bar("single_post_p99", "single posts at 2,000/s, acknowledged after the flush, p99", "ms", 5, 1.5, "lower"),
+    Bar(
+        "batch_events",
+        "acknowledged events/s through HTTP, batches of 100, flushed",
+        "/s",
+        20_000,
+        60_000,
+        "higher",
+    ),
+    Bar(
+        "single_post_p99", "single posts at 2,000/s, acknowledged after the flush, p99", "ms", 5, 1.5, "lower"
+    ),
     Bar("library_events", "acknowledged events/s through the library", "/s", 60_000, 200_000, "higher"),
     Bar("freshness_p99", "event sent to visible in the next decision, p99", "ms", 5, 2, "lower"),
     Bar("decisions", "decisions/s through HTTP at p99 under 5 ms, 40 k items", "/s", 1_000, 2_500, "higher"),
     Bar("decision_cpu", "server CPU per decision, median", "ms", 0.9, 0.45, "lower"),
-    Bar("mixed_decision_p99", "400 decisions/s beside 1,500 single posts/s, decision p99", "ms", 6, 1.5, "lower"),
+    Bar(
+        "mixed_decision_p99",
+        "400 decisions/s beside 1,500 single posts/s, decision p99",
+        "ms",
+        6,
+        1.5,
+        "lower",
+    ),
     Bar("profiles_p99_ratio", "decision p99, 1 M stored profiles against 10 k", "x", 1.5, 1.1, "lower"),
     Bar("profiles_memory", "resident memory with 1 M stored profiles", "GB", 1.5, 0.8, "lower"),
     Bar("ready", "ready after start, existing data, 100 k profiles", "s", 2.5, 1.2, "lower"),
-)  # fmt: skip
+)
 
 
 class Row(msgspec.Struct):
@@ -67,7 +83,8 @@ def markdown(rows: list[Row], machine: dict[str, Any], baselines: dict[str, Any]
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores shared with the load generator,"
-        f" {machine['memory_gb']} GB, {machine['file_system']}, Linux {machine['kernel']}, Python {machine['python']}, {packages};"
+        f" {machine['memory_gb']} GB, {machine['file_system']}, Linux {machine['kernel']},"
+        f" Python {machine['python']}, {packages};"
         f" seed {seed}.",
         "",
         "| what | bar | stretch | measured | |",

@@ -2,9 +2,9 @@
 counts from the *scheduled* moment.
 
 A closed loop waits for the server and so hides exactly the stalls it should find (Schroeder et al., "Open
-versus closed", NSDI 2006; "coordinated omission"). Runs in its own process: one thread, blocking sockets behind one
-epoll, timed by ``select`` on the epoll's own descriptor (microseconds, where asyncio's timers have whole
-milliseconds). About 15 us of CPU a request.
+versus closed", NSDI 2006; "coordinated omission"). Runs in its own process: one thread, blocking sockets
+behind one epoll, timed by ``select`` on the epoll's own descriptor (microseconds, where asyncio's timers have
+whole milliseconds). About 15 us of CPU a request.
 """
 
 from __future__ import annotations

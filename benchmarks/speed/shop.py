@@ -86,7 +86,7 @@ class Shop:
         return event
 
     def history(self, sessions: int, now_ms: int, *, mean_length: float = 5.0) -> Iterator[dict[str, Any]]:
-        """Past visits, one person each, over 20 days; one view in ten adds to the cart, one visit in 30 buys."""
+        """Past visits of one person each over 20 days; one view in ten is added, one visit in 30 buys."""
         random = self.random
         for visit in range(sessions):
             moment = now_ms - int((sessions - visit) / sessions * 20 * 86_400_000)
