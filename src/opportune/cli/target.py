@@ -170,5 +170,6 @@ class Server:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(value)
+    # Through JSON: items in an answer are JSON text already.
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
     return found

@@ -1,0 +1,5 @@
+"""``python -m opportune.cli``"""
+
+from opportune.cli import main
+
+main()
