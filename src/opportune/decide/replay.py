@@ -9,6 +9,7 @@ import msgspec
 
 from opportune.clock import Millis
 from opportune.decide.pipeline import decide
+from opportune.decide.placement import Placements
 from opportune.decide.policy import PERSONAL
 from opportune.decide.request import DecideRequest, DecisionRecord
 from opportune.decide.world import SessionView, Touch, World
@@ -38,6 +39,20 @@ class _Recorded(msgspec.Struct, frozen=True):
         return self.kept_features
 
 
+def _without_person(world: World, name: str) -> Placements:
+    """The placement without the filters that look at the person: the record has what they removed."""
+    placement = world.placements.get(name)
+    filters = placement.filters
+    impersonal = msgspec.structs.replace(
+        filters,
+        repeat="never_current" if filters.repeat == "once" else filters.repeat,
+        exclude_in_session=(),
+    )
+    return Placements(
+        [msgspec.structs.replace(placement, filters=impersonal)], version=world.placements.version
+    )
+
+
 def replay(world: World, record: DecisionRecord) -> list[str]:
     """The item ids that the same inputs lead to now; those of the record when models, placements and
     catalogue are as they were. Exact for requests of up to 200 candidates and 200 exclusions."""
@@ -62,5 +77,6 @@ def replay(world: World, record: DecisionRecord) -> list[str]:
         touches=touches,
         kept_features=record.features,
     )
-    [(decision, _)] = decide(world, request, person, SessionView(record.session_id), record.time)
+    replayed = msgspec.structs.replace(world, placements=_without_person(world, record.placement))
+    [(decision, _)] = decide(replayed, request, person, SessionView(record.session_id), record.time)
     return [item.item_id for item in decision.items]
