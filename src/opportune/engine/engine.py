@@ -132,6 +132,7 @@ class Engine(Queries):
                 dialect=dialect,
                 source=source,
                 received=self.clock(),
+                position=start,
             )
             self.commit(admission)
             found += admission.verdicts
