@@ -14,7 +14,7 @@ from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import SessionKnnConfig
 
 GRID: dict[str, tuple[float, ...]] = {
-    "recent_sessions": (500, 1000, 2000, 4000),
+    "recent_sessions": (250, 500, 1000, 2000, 4000),
     "neighbours": (100, 200, 300, 500, 800, 1200),
     "position_decay": (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "anchor_decay": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0),
@@ -25,7 +25,8 @@ GRID: dict[str, tuple[float, ...]] = {
     "before_factor": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     "rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
     "echo_items": (0, 3, 5, 7, 9, 12, 16),
-    "echo_neighbours": (50, 100, 200, 300, 500),
+    "echo_sessions": (125, 250, 500, 1000, 2000),
+    "echo_neighbours": (25, 50, 75, 100, 200, 300),
     "echo_weight": (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
     "seen": (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0),
     "seen_last": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0),
@@ -35,6 +36,11 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 HALF_LIVES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)
 """Recency half-lives tried, as shares of the history."""
+_AT_MOST = (
+    ("neighbours", "recent_sessions"),
+    ("echo_sessions", "recent_sessions"),
+    ("echo_neighbours", "echo_sessions"),
+)
 Report = Callable[[str], None]
 
 
@@ -108,17 +114,21 @@ def search(
 def _neighbour(
     config: SessionKnnConfig, knob: str, values: tuple[float, ...], direction: int
 ) -> SessionKnnConfig | None:
-    """The configuration with ``knob`` one grid step up or down; None at the end of the grid."""
+    """The configuration with ``knob`` one grid step up or down; None at the end of the grid. Sizes that may
+    not exceed it follow."""
     now = getattr(config, knob)
     nearest = min(range(len(values)), key=lambda i: abs(values[i] - now))
     there = nearest + direction
     if not 0 <= there < len(values):
         return None
     value = values[there]
-    changes: dict[str, float] = {knob: int(value) if isinstance(now, int) else value}
-    if knob == "recent_sessions":
-        changes["neighbours"] = min(config.neighbours, int(value))
-        changes["echo_neighbours"] = min(config.echo_neighbours, int(value))
-    elif knob == "neighbours":
-        changes["recent_sessions"] = max(config.recent_sessions, int(value))
-    return msgspec.structs.replace(config, **changes)
+    knobs = {
+        name: getattr(config, name)
+        for name in ("recent_sessions", "neighbours", "echo_sessions", "echo_neighbours")
+    }
+    knobs[knob] = int(value) if isinstance(now, int) else value
+    if knob == "neighbours":
+        knobs["recent_sessions"] = max(knobs["recent_sessions"], knobs["neighbours"])
+    for smaller, larger in _AT_MOST:
+        knobs[smaller] = min(knobs[smaller], knobs[larger])
+    return msgspec.structs.replace(config, **knobs)

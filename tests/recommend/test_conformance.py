@@ -30,6 +30,7 @@ class TestSessionKnnOfFewClicks(SourceConformance):
             SessionKnnConfig(
                 recent_sessions=8,
                 neighbours=4,
+                echo_sessions=8,
                 echo_neighbours=4,
                 capacity_clicks=1 << 7,
                 capacity_items=ITEMS,

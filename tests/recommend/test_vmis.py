@@ -57,7 +57,8 @@ configs = st.builds(
     rarity=st.sampled_from([0.0, 1.0, 1.5]),
     seen=st.sampled_from([0.0, 0.6, 1.0]),
     echo_items=st.sampled_from([0, 2, 16]),
-    echo_neighbours=st.sampled_from([1, 4]),
+    echo_neighbours=st.sampled_from([1, 2]),
+    echo_sessions=st.sampled_from([2, 4]),
     echo_weight=st.sampled_from([0.0, 0.3]),
     revisit=st.sampled_from([0.0, 0.1]),
     revisit_decay=st.sampled_from([0.5, 1.0]),
@@ -84,6 +85,8 @@ def test_the_kernel_answers_as_the_reference_bit_for_bit(
 
 def small(**knobs: object) -> SessionKnn:
     plain = {
+        "anchor_decay": 1.0,
+        "seen_last": 1.0,
         "match_rarity": 0.0,
         "length_power": 0.0,
         "rarity": 0.0,
@@ -93,6 +96,7 @@ def small(**knobs: object) -> SessionKnn:
         "position_decay": 0.5,
         "echo_items": 0,
         "echo_neighbours": 1,
+        "echo_sessions": 1,
         "revisit": 0.0,
         "capacity_clicks": 64,
         "capacity_items": ITEMS,
@@ -178,5 +182,9 @@ def test_wrong_knobs_are_refused() -> None:
         SessionKnnConfig(last_items=17)
     with pytest.raises(InvalidDefinition, match="neighbours must be 1 to recent_sessions"):
         SessionKnnConfig(neighbours=20, recent_sessions=10)
+    with pytest.raises(InvalidDefinition, match="echo_items must be 0 to 16, saw 17"):
+        SessionKnnConfig(echo_items=17)
+    with pytest.raises(InvalidDefinition, match="echo_neighbours must be 1 to echo_sessions"):
+        SessionKnnConfig(echo_sessions=10, echo_neighbours=20)
     with pytest.raises(InvalidDefinition, match="capacity_clicks must be a power of two, saw 1000"):
         SessionKnnConfig(capacity_clicks=1000)

@@ -29,7 +29,7 @@ from opportune.recommend.vmis_kernel import (
 _LAST_LINK = 2**31 - 2
 """Links are int32; before they run out the index is built again from the clicks that it still holds."""
 MAX_COUNT = 1000
-Sizes = tuple[int, int, int, int, int, int]
+Sizes = tuple[int, int, int, int, int, int, int]
 
 
 class SessionKnn:
@@ -58,6 +58,7 @@ class SessionKnn:
             config.last_items,
             int(config.linear_positions),
             config.echo_items,
+            config.echo_sessions,
             config.echo_neighbours,
         )
         self._scratch = _scratch(config)

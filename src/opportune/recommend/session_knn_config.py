@@ -54,25 +54,26 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     only when used, so both are cheap to set high.
     """
 
-    recent_sessions: int = 1000
-    neighbours: int = 300
+    recent_sessions: int = 500
+    neighbours: int = 200
     last_items: int = 9
     linear_positions: bool = False
-    position_decay: float = 0.75
-    anchor_decay: float = 1.0
-    match_rarity: float = 0.5
-    length_power: float = 0.3
+    position_decay: float = 0.5
+    anchor_decay: float = 0.9
+    match_rarity: float = 2.0
+    length_power: float = 0.2
     recency_half_life: float = 0.0
-    after_decay: float = 0.9
-    before_decay: float = 0.9
-    before_factor: float = 0.9
-    rarity: float = 1.0
-    echo_items: int = 9
-    echo_neighbours: int = 200
-    echo_weight: float = 0.2
+    after_decay: float = 0.85
+    before_decay: float = 0.75
+    before_factor: float = 1.0
+    rarity: float = 1.5
+    echo_items: int = 12
+    echo_sessions: int = 250
+    echo_neighbours: int = 50
+    echo_weight: float = 0.3
     seen: float = 1.0
-    seen_last: float = 1.0
-    revisit: float = 0.02
+    seen_last: float = 0.7
+    revisit: float = 0.05
     revisit_decay: float = 0.8
     revisit_power: float = 1.0
     kind_weight: tuple[float, float, float] = (1.0, 1.5, 2.0)
@@ -86,13 +87,15 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidDefinition(
                 "neighbours must be 1 to recent_sessions, and that at most 20,000",
                 seen=f"{self.neighbours} of {self.recent_sessions}",
-                remedy="use 300 of 1,000",
+                remedy="use 200 of 500",
             )
-        if not 0 <= self.echo_items <= 16 or not 1 <= self.echo_neighbours <= self.recent_sessions:
+        if not 0 <= self.echo_items <= 16:
+            raise InvalidDefinition("echo_items must be 0 to 16", seen=self.echo_items, remedy="use 12")
+        if not 1 <= self.echo_neighbours <= self.echo_sessions <= self.recent_sessions:
             raise InvalidDefinition(
-                "echo_items must be 0 to 16 and echo_neighbours 1 to recent_sessions",
-                seen=f"{self.echo_items} and {self.echo_neighbours}",
-                remedy="use 9 and 200",
+                "echo_neighbours must be 1 to echo_sessions, and those at most recent_sessions",
+                seen=f"{self.echo_neighbours} of {self.echo_sessions} of {self.recent_sessions}",
+                remedy="use 50 of 250 of 500",
             )
         if self.capacity_clicks < 2 or self.capacity_clicks & (self.capacity_clicks - 1):
             raise InvalidDefinition(
@@ -106,7 +109,9 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
         The match weight ``1 - 0.1 r`` of the paper is approximated by ``0.9 ** r``.
         """
         return cls(
+            recent_sessions=1000,
             neighbours=200,
+            position_decay=1.0,
             linear_positions=True,
             anchor_decay=0.9,
             match_rarity=0.0,
@@ -114,7 +119,9 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
             after_decay=1.0,
             before_decay=1.0,
             before_factor=1.0,
+            rarity=1.0,
             echo_items=0,
+            seen_last=1.0,
             revisit=0.0,
             kind_weight=(1.0, 1.0, 1.0),
         )

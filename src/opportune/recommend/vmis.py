@@ -108,14 +108,14 @@ def recommend(
     for item, back in list(back_of.items())[: config.last_items]:
         weight = (len(query) - back) / len(query) if config.linear_positions else table.position[back]
         terms.append(Term(item, weight, table.anchor[back], item))
-    score, share = _gather(history, terms, config.neighbours)
+    score, share = _gather(history, terms, config.recent_sessions, config.neighbours)
 
     if config.echo_items > 0 and config.echo_weight > 0:
         best = [item for item in _best_first(score)[: config.echo_items + len(terms)] if item not in back_of]
         echo_terms = [
             Term(item, score[item], 1.0, _loudest(share[item], terms)) for item in best[: config.echo_items]
         ]
-        echo, echo_share = _gather(history, echo_terms, config.echo_neighbours)
+        echo, echo_share = _gather(history, echo_terms, config.echo_sessions, config.echo_neighbours)
         for item, value in echo.items():
             score[item] = score.get(item, 0.0) + config.echo_weight * value
             share.setdefault(item, echo_share[item])
@@ -140,11 +140,13 @@ def _loudest(shares: dict[int, float], terms: Sequence[Term]) -> int:
     return max((term.item for term in terms), key=lambda item: shares.get(item, 0.0))
 
 
-def _gather(history: _History, terms: Sequence[Term], most_neighbours: int) -> tuple[Scores, Shares]:
+def _gather(
+    history: _History, terms: Sequence[Term], most_sessions: int, most_neighbours: int
+) -> tuple[Scores, Shares]:
     """What the sessions nearest to the terms say: a score per item, at most 1, and who said how much."""
     score: Scores = {}
     share: Shares = {}
-    for neighbour in _nearest_sessions(history, terms, most_neighbours):
+    for neighbour in _nearest_sessions(history, terms, most_sessions, most_neighbours):
         term = terms[neighbour.nearest]
         _speak(history, neighbour, neighbour.similarity * term.loudness, term.because, score, share)
     for item in score:
@@ -153,17 +155,19 @@ def _gather(history: _History, terms: Sequence[Term], most_neighbours: int) -> t
     return {item: value / top if top > 0 else value for item, value in score.items()}, share
 
 
-def _nearest_sessions(history: _History, terms: Sequence[Term], most_neighbours: int) -> list[_Neighbour]:
+def _nearest_sessions(
+    history: _History, terms: Sequence[Term], most_sessions: int, most_neighbours: int
+) -> list[_Neighbour]:
     """The most similar of the most recent sessions that touched a term; the most recent first."""
     config, clicks = history.config, history.clicks
     table = weights(config)
     place = {term.item: j for j, term in enumerate(terms)}
     sampled: dict[int, _Neighbour] = {}
-    for at in history.postings(place)[: 8 * config.recent_sessions]:
+    for at in history.postings(place)[: 8 * most_sessions]:
         session, item, _ = clicks[at]
         neighbour = sampled.get(session)
         if neighbour is None:
-            if len(sampled) == config.recent_sessions:
+            if len(sampled) == most_sessions:
                 break
             neighbour = sampled[session] = _Neighbour(session)
         if item not in neighbour.matched:

@@ -302,7 +302,7 @@ def query_index(
     scratch: Scratch,
     weights: Weights,
     rarity: Table,
-    sizes: tuple[int, int, int, int, int, int],
+    sizes: tuple[int, int, int, int, int, int, int],
     steps_per_click: float,
     echo_weight: float,
     query: Ints,
@@ -312,7 +312,7 @@ def query_index(
     out_because: Ints,
 ) -> int:
     """Write the best ``count`` items for a session of item numbers (oldest first, at most 50) and return how
-    many there are. ``sizes``: m, k, last_items, linear positions (0 or 1), echo_items, echo_neighbours.
+    many there are. ``sizes``: m, k, last_items, linear positions (0 or 1), echo items, sessions, neighbours.
 
     O(m log q + k * length + touched log count), whatever the size of the index.
     """
@@ -320,7 +320,7 @@ def query_index(
     slot_of_item, item, score, echo, share = (
         scratch.slot_of_item, scratch.item, scratch.score, scratch.echo, scratch.share
     )  # fmt: skip
-    most_sessions, most_neighbours, last_items, linear, echo_items, echo_neighbours = sizes
+    most_sessions, most_neighbours, last_items, linear, echo_items, echo_sessions, echo_neighbours = sizes
     length = len(query)
 
     # The distinct items of the session that are known, newest first, and how often each is in it.
@@ -377,7 +377,7 @@ def query_index(
             n += 1
         if n > 0:
             touched = gather(
-                index, scratch, weights, rarity, steps_per_click, most_sessions, echo_neighbours,
+                index, scratch, weights, rarity, steps_per_click, echo_sessions, echo_neighbours,
                 terms[:n], weight[:n], np.ones(n), speaks_for, echo, touched, touched,
             )  # fmt: skip
             _to_unit(echo, item, touched, items, rarity)
