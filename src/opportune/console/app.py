@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -57,11 +57,13 @@ class _Console:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.pages.globals.update(charts=charts, graph=identity_graph.graph, shop_url=shop_url, Step=charts.Step)
+        self.pages.globals.update(
+            charts=charts, graph=identity_graph.graph, shop_url=shop_url, Step=charts.Step
+        )
         self.pages.filters.update(
-            moment=words.moment, iso=words.iso, ago=words.ago, value=words.value, pretty=words.pretty,
-            path=lambda text: quote(text, safe=":"), number=charts.number, shorten=identity_graph.shorten,
-            zip_with=lambda a, b: list(zip(a, b, strict=True)),
+            moment=words.moment, iso=words.iso, ago=words.ago, value=words.value, feature=words.feature,
+            plain=words.plain, pretty=words.pretty, path=lambda text: quote(text, safe=":"),
+            number=charts.number, shorten=identity_graph.shorten, zip_with=_zip,
         )  # fmt: skip
         self.app = Starlette(
             routes=self._routes(),
@@ -123,7 +125,9 @@ class _Console:
 
     async def login(self, request: Request) -> Response:
         if request.method == "GET":
-            return self._render(request, "login.html", problem="", following=request.query_params.get("next", ""))
+            return self._render(
+                request, "login.html", problem="", following=request.query_params.get("next", "")
+            )
         form = await _form(request)
         following = form.get("next", "")
         base = str(request.scope.get("root_path", ""))
@@ -206,7 +210,10 @@ class _Console:
             status, body = error.status, error.to_dict()
         else:
             status = error.status_code if isinstance(error, HTTPException) else 500
-            body = {"code": "not_found" if status == 404 else "http_error", "message": "nothing is at this address"}
+            body = {
+                "code": "not_found" if status == 404 else "http_error",
+                "message": "nothing is at this address",
+            }
         if request.url.path.endswith(".json"):
             return _json(body, status)
         if status == 401:
@@ -226,12 +233,16 @@ def _on_loop(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
     return endpoint
 
 
+def _zip(a: Iterable[Any], b: Iterable[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(a, b, strict=True))
+
+
 def _json(body: dict[str, Any], status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """A posted form, URL-encoded; the first value of each field. Raises :class:`InvalidRequest` when too large."""
+    """A posted form, URL-encoded; the first value of each field. Raises when it is too large."""
     body = b""
     async for chunk in request.stream():
         body += chunk

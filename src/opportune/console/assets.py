@@ -25,7 +25,8 @@ class Asset(NamedTuple):
 class Assets:
     """Everything in ``folder`` with a known suffix, served under ``prefix``.
 
-    Modules import each other by bare file name; those addresses carry no version, so they are checked by ETag.
+    Modules import each other by bare file name; those addresses carry no version, so they are checked by
+    ETag.
     """
 
     def __init__(self, folder: Path, prefix: str) -> None:

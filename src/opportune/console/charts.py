@@ -16,7 +16,7 @@ WIDTH = 1000
 
 
 class Step(NamedTuple):
-    """One row of a waterfall: it began at ``start`` and took ``length``, in the same unit; ``depth`` indents."""
+    """One row of a waterfall: it began at ``start`` and took ``length``; ``depth`` indents."""
 
     name: str
     start: float
@@ -79,13 +79,14 @@ def stacked(parts: Sequence[tuple[str, float, str]], *, label: str) -> Markup:
             continue
         share = value / total
         marks.append(
-            Markup('<rect class="mark-{}" x="{}" y="0" width="{}" height="20"><title>{}: {}</title></rect>').format(
-                kind, _at(at), _at(share), name, number(value)
-            )
+            Markup(
+                '<rect class="mark-{}" x="{}" y="0" width="{}" height="20"><title>{}: {}</title></rect>'
+            ).format(kind, _at(at), _at(share), name, number(value))
         )
         at += share
     return Markup(
-        '<svg class="stacked" viewBox="0 0 {} 20" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+        '<svg class="stacked" viewBox="0 0 {} 20" preserveAspectRatio="none" role="img" aria-label="{}">'
+        "{}</svg>"
     ).format(WIDTH, label, Markup("").join(marks))
 
 
@@ -109,14 +110,15 @@ def line(
         for i, value in enumerate(values)
     )
     return Markup(
-        '<figure class="line"><figcaption>{caption}<span>now {now}{unit}, most {top}{unit}</span></figcaption>'
+        '<figure class="line"><figcaption>{caption}<span>now {now}{unit}, most {top}{unit}</span>'
+        "</figcaption>"
         '<svg viewBox="0 0 {width} 100" preserveAspectRatio="none" role="img" '
         'aria-label="{caption}: now {now}{unit}, most {top}{unit}"><polygon class="area" points="{area}"/>'
         '<polyline class="stroke" points="{points}"/></svg>'
         '<div class="axis" aria-hidden="true"><span>{first}</span><span>{last}</span></div>'
         '<details><summary>As a table</summary><div class="scroll" tabindex="0" role="region" '
-        'aria-label="{caption}, table"><table><thead><tr><th scope="col">When</th><th scope="col" class="num">'
-        "Value</th></tr></thead><tbody>{table}</tbody></table></div></details></figure>"
+        'aria-label="{caption}, table"><table><thead><tr><th scope="col">When</th>'
+        '<th scope="col" class="num">Value</th></tr></thead><tbody>{table}</tbody></table></div></details></figure>'
     ).format(
         caption=caption, now=number(now, digits), top=number(top, digits), unit=_unit(unit), width=WIDTH,
         area=area, points=points, first=first, last=last, table=table,
@@ -154,7 +156,13 @@ def _unit(unit: str) -> str:
 
 
 def _table(
-    css: str, caption: str, heads: Sequence[str], body: Markup, *, foot: Markup | None = None, hidden_head: bool = False
+    css: str,
+    caption: str,
+    heads: Sequence[str],
+    body: Markup,
+    *,
+    foot: Markup | None = None,
+    hidden_head: bool = False,
 ) -> Markup:
     head = (
         Markup("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections import Counter
 from collections.abc import Mapping
@@ -91,7 +92,8 @@ class Desk:
         }
 
     def events(self, query: Query) -> dict[str, Any]:
-        """The newest events, filtered by words that must all occur in name, kind, identifier, source, item."""
+        """The newest events, filtered by words that must all occur in name, kind, identifier, source,
+        item."""
         after = whole(query, "after", 0)
         wanted = query.get("q", "").lower().split()
         found = self.engine.recent_events(SCANNED if wanted else LIVE_ROWS, after)
@@ -101,7 +103,12 @@ class Desk:
             events = [e for e in events if all(word in e["words"] for word in wanted)]
         for event in events:
             del event["words"]
-        return {"now": self.clock(), "newest": newest, "query": query.get("q", ""), "events": events[:LIVE_ROWS]}
+        return {
+            "now": self.clock(),
+            "newest": newest,
+            "query": query.get("q", ""),
+            "events": events[:LIVE_ROWS],
+        }
 
     def people(self, query: Query) -> dict[str, Any]:
         """Who was active lately; with ``q``, the identifiers that this value is known as."""
@@ -111,7 +118,12 @@ class Desk:
             for identifier in event["identifiers"][:1]:
                 person = active.setdefault(
                     identifier,
-                    {"identifier": identifier, "events": 0, "last": event["time"], "last_event": event["name"]},
+                    {
+                        "identifier": identifier,
+                        "events": 0,
+                        "last": event["time"],
+                        "last_event": event["name"],
+                    },
                 )
                 person["events"] += 1
         return {
@@ -151,6 +163,7 @@ class Desk:
         items.update(c["because"] for c in explanation["candidates"] if c.get("because"))
         items.update(t["item_id"] for t in explanation["session"])
         items.update(item for removed in explanation["removed"] for item in removed["examples"])
+        _tell(explanation["candidates"], found["reasons"], found["inputs"].get("reason_of"))
         return {"now": self.clock(), **found, "names": self._names(items)}
 
     def accounting(self, query: Query) -> dict[str, Any]:
@@ -193,7 +206,13 @@ class Desk:
         lines = event.pop("lines")
         items = [{"item_id": line[0], "quantity": line[1], "price": line[2]} for line in lines]
         words = " ".join(
-            (event["name"], event["kind"], event["source"], *event["identifiers"], *(i["item_id"] for i in items))
+            (
+                event["name"],
+                event["kind"],
+                event["source"],
+                *event["identifiers"],
+                *(i["item_id"] for i in items),
+            )
         )
         names = self._names({items[0]["item_id"]}) if items else {}
         return {**event, "items": items, "names": names, "words": words.lower()}
@@ -204,10 +223,22 @@ class Desk:
         return {item: catalog.name(number) for item, number in numbers.items() if number >= 0}
 
 
+def _tell(candidates: list[dict[str, Any]], reasons: list[dict[str, Any]], index: Any) -> None:
+    """Put the reason that was told beside each shown candidate. The record keeps every distinct reason once,
+    and one byte per shown item (base64 in JSON) that points to it."""
+    which = base64.b64decode(index) if isinstance(index, str) else bytes(range(len(reasons)))
+    shown = [candidate for candidate in candidates if candidate["shown_at"]]
+    for candidate, at in zip(shown, which, strict=False):
+        if at < len(reasons):
+            candidate["reason"] = reasons[at]["text"]
+
+
 def whole(query: Query, name: str, default: int) -> int:
     text = query.get(name, "")
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
-        raise InvalidRequest(f"{name} must be a whole number", seen=text, where=f"?{name}", remedy="change it")
+        raise InvalidRequest(
+            f"{name} must be a whole number", seen=text, where=f"?{name}", remedy="change it"
+        )
     return int(text)

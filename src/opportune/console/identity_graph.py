@@ -16,7 +16,9 @@ MOST = 24
 
 
 def graph(
-    identifiers: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]]
+    identifiers: Sequence[Mapping[str, Any]],
+    links: Sequence[Mapping[str, Any]],
+    refused: Sequence[Mapping[str, Any]],
 ) -> Markup:
     """The strongest identifier on the left, the others (and what was refused) on the right; a line per link.
 
@@ -25,20 +27,30 @@ def graph(
     if not identifiers:
         return Markup("")
     names = [str(entry["identifier"]) for entry in identifiers]
-    outside = [
-        end for link in refused for end in (str(link["a"]), str(link["b"])) if end not in names
-    ]
+    outside = [end for link in refused for end in (str(link["a"]), str(link["b"])) if end not in names]
     first, others = names[0], list(dict.fromkeys([*names[1:], *outside]))[:MOST]
     height = max(len(others), 1) * (BOX_HEIGHT + GAP) + GAP
     middle = {first: (LEFT, height / 2)}
     for row, name in enumerate(others):
         middle[name] = (RIGHT, GAP + BOX_HEIGHT / 2 + row * (BOX_HEIGHT + GAP))
-    strokes = [_link(link, middle, "link") for link in links] + [_link(link, middle, "link refused") for link in refused]
+    strokes = [_link(link, middle, "link") for link in links] + [
+        _link(link, middle, "link refused") for link in refused
+    ]
     boxes = [_box(name, *middle[name], name in names) for name in (first, *others)]
     return Markup(
         '<svg class="graph" viewBox="0 0 {} {:.0f}" width="{}" height="{:.0f}" role="img" '
         'aria-label="{} identifiers, {} links, {} refused; the table below lists them">{}{}</svg>'
-    ).format(WIDTH, height, WIDTH, height, len(names), len(links), len(refused), Markup("").join(strokes), Markup("").join(boxes))
+    ).format(
+        WIDTH,
+        height,
+        WIDTH,
+        height,
+        len(names),
+        len(links),
+        len(refused),
+        Markup("").join(strokes),
+        Markup("").join(boxes),
+    )
 
 
 def shorten(text: str, limit: int = SHOWN_CHARS) -> str:

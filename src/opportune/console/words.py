@@ -65,6 +65,33 @@ def value(given: Any) -> str:
     return msgspec.json.encode(given).decode()
 
 
+def feature(given: Any, name: str) -> str:
+    """A feature's value, in the unit that its name tells: a recency is seconds.
+
+    >>> feature(7_200.5, "order_recency"), feature(3, "views_1h")
+    ('2 h', '3')
+    """
+    if name.endswith("_recency") and isinstance(given, int | float):
+        return ago(0, int(given * 1000)).removesuffix(" ago")
+    return value(given)
+
+
+def plain(given: Any) -> str:
+    """A setting in words; empty for what is not set.
+
+    >>> plain({"window": "30d", "names": []}), plain(["cart", "buy"]), plain({"items": []}), plain(False)
+    ('window 30d', 'cart, buy', '', '')
+    """
+    if given is None or given is False:
+        return ""
+    if isinstance(given, dict):
+        parts = ((name, plain(inner)) for name, inner in given.items())
+        return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in parts if text)
+    if isinstance(given, list | tuple):
+        return ", ".join(filter(None, map(plain, given)))
+    return value(given).replace("_", " ")
+
+
 def pretty(given: Any) -> str:
     """JSON with line breaks, for reading."""
     return msgspec.json.format(msgspec.json.encode(given), indent=2).decode()

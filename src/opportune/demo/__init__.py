@@ -6,4 +6,13 @@ from opportune.demo.packed import shipped
 from opportune.demo.personas import personas, popularity
 from opportune.demo.storefront import create_storefront
 
-__all__ = ["create_storefront", "is_loaded", "load", "n_events", "personas", "popularity", "read_csv", "shipped"]
+__all__ = [
+    "create_storefront",
+    "is_loaded",
+    "load",
+    "n_events",
+    "personas",
+    "popularity",
+    "read_csv",
+    "shipped",
+]

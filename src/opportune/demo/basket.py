@@ -18,6 +18,12 @@ def read_basket(cookie: str) -> dict[str, int]:
     basket: dict[str, int] = {}
     for part in cookie.split(".")[:MAX_LINES]:
         item_id, star, quantity = part.rpartition("*")
-        if star and item_id and quantity.isascii() and quantity.isdigit() and 0 < int(quantity) <= MAX_QUANTITY:
+        if (
+            star
+            and item_id
+            and quantity.isascii()
+            and quantity.isdigit()
+            and 0 < int(quantity) <= MAX_QUANTITY
+        ):
             basket[unquote(item_id)] = int(quantity)
     return basket

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the tables read best with one entry on one line)
 """Which shelf an item belongs on, by the nouns in its description: an ordered table of rules, first hit wins.
 
 The source data has no categories. The table was read off the 400 commonest words of the catalogue; what no

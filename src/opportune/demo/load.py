@@ -1,7 +1,7 @@
 """The shop's year as events: the catalogue, its customers, their orders and returns.
 
-Message ids are derived from the data, so that a load that was interrupted can simply run again: what was stored
-the first time is a duplicate the second time.
+Message ids are derived from the data, so that a load that was interrupted can simply run again: what was
+stored the first time is a duplicate the second time.
 """
 
 from __future__ import annotations
@@ -85,7 +85,14 @@ def history_events(retail: Retail, now: Millis, *, shift: bool = True) -> Iterat
                 met.add(who)
                 traits = {"name": f"Customer {customer}", "country": retail.countries[countries[who]]}
                 yield Event(
-                    "identify", "identify", f"customer-{customer}", SOURCE, time, now, identifiers, traits=traits
+                    "identify",
+                    "identify",
+                    f"customer-{customer}",
+                    SOURCE,
+                    time,
+                    now,
+                    identifiers,
+                    traits=traits,
                 )
         codes = retail.codes
         lines = tuple(

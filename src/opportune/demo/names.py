@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-_SMALL = frozenset("a an and at by for in of on or the to with".split())
+_SMALL = frozenset(["a", "an", "and", "at", "by", "for", "in", "of", "on", "or", "the", "to", "with"])
 _FIXED = {
-    "t-light": "T-Light", "tlight": "T-Light", "t-lights": "T-Lights", "asstd": "Assorted", "asst": "Assorted",
-    "w": "with", "w/": "with", "+": "&", "cm": "cm", "led": "LED", "usb": "USB", "uk": "UK", "diy": "DIY",
-    "ipod": "iPod", "i": "I", "doiley": "Doily", "earing": "Earring", "earings": "Earrings", "s": "s",
-    "knitters": "Knitters", "childrens": "Children's", "childs": "Child's", "pantry": "Pantry",
+    "t-light": "T-Light", "tlight": "T-Light", "t-lights": "T-Lights", "asstd": "Assorted", "asst":
+    "Assorted", "w": "with", "w/": "with", "+": "&", "cm": "cm", "led": "LED", "usb": "USB", "uk": "UK",
+    "diy": "DIY", "ipod": "iPod", "i": "I", "doiley": "Doily", "earing": "Earring", "earings": "Earrings",
+    "s": "s", "knitters": "Knitters", "childrens": "Children's", "childs": "Child's", "pantry": "Pantry",
 }  # fmt: skip
 _SIZE = re.compile(r"^\d+(?:\.\d+)?(?:x\d+)*(?:cm|mm|g|kg|ml|l)$", re.IGNORECASE)
 _WORD = re.compile(r"[^\s]+")
@@ -61,4 +61,4 @@ def _word(word: str, *, first: bool) -> str:
     if bare in _FIXED and not (first and bare == "s"):
         return lower.replace(bare, _FIXED[bare])
     # str.capitalize on each part of a hyphen or slash pair, leaving apostrophes alone ("Dad's").
-    return re.sub(r"[a-z0-9'’&.]+", lambda part: part[0][:1].upper() + part[0][1:], lower)
+    return re.sub(r"[a-z0-9'\u2019&.]+", lambda part: part[0][:1].upper() + part[0][1:], lower)

@@ -11,7 +11,16 @@ from opportune.errors import InvalidRequest
 from opportune.importing.csv_rows import CsvReader
 from opportune.importing.rows import BadRow
 
-COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
+COLUMNS = (
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+)
 _OPTIONAL = ("Description", "CustomerID", "Country")
 _TIMES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y %H:%M", "%Y-%m-%d")
 MAX_PENCE = 2**31 - 1
@@ -21,8 +30,8 @@ Report = Callable[[int, str], None]
 
 
 def read_csv(path: Path, on_bad_row: Report, *, encoding: str = "utf-8") -> Retail:
-    """Rows that cannot be used are reported and left out. Raises :class:`InvalidRequest` when the file has not
-    the columns, or no usable row. Negative quantities belong to invoices whose number begins with C."""
+    """Rows that cannot be used are reported and left out. Raises :class:`InvalidRequest` when the file has
+    not the columns, or no usable row. Negative quantities belong to invoices whose number begins with C."""
     reader = CsvReader(path, encoding=encoding)
     missing = [name for name in COLUMNS if name not in reader.columns and name not in _OPTIONAL]
     if missing:
@@ -34,7 +43,9 @@ def read_csv(path: Path, on_bad_row: Report, *, encoding: str = "utf-8") -> Reta
         )
     retail = assemble(_rows(reader, on_bad_row), trusted=True)
     if not retail.n_invoices:
-        raise InvalidRequest("the file has no usable row", where=str(path), remedy="see the rows reported above")
+        raise InvalidRequest(
+            "the file has no usable row", where=str(path), remedy="see the rows reported above"
+        )
     return retail
 
 

@@ -1,11 +1,11 @@
 """The shipped form of the shop's year: one file of a few hundred kilobytes per hundred thousand lines.
 
-Layout: the eight bytes ``OPRETAIL``, then LZMA (xz) of one msgpack map ``{version, texts, columns}``. ``texts``
-holds the lists of strings. ``columns`` maps a name to ``[count, rising, planes]``: int32 values, replaced by
-their differences when ``rising``, zigzag-coded (0, -1, 1, -2 ... become 0, 1, 2, 3 ...), stored as four byte
-planes (all lowest bytes first), which is what lets LZMA find the pattern. Prices of lines are stored as their
-difference from the item's median price, which is mostly zero; invoice numbers without their letter, which is
-the refund flag.
+Layout: the eight bytes ``OPRETAIL``, then LZMA (xz) of one msgpack map ``{version, texts, columns}``.
+``texts`` holds the lists of strings. ``columns`` maps a name to ``[count, rising, planes]``: int32 values,
+replaced by their differences when ``rising``, zigzag-coded (0, -1, 1, -2 ... become 0, 1, 2, 3 ...),
+stored as four byte planes (all lowest bytes first), which is what lets LZMA find the pattern. Prices of
+lines are stored as their difference from the item's median price, which is mostly zero; invoice numbers
+without their letter, which is the refund flag.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def pack(retail: Retail) -> bytes:
 
 
 def unpack(data: bytes, *, name: str = "the demo data") -> Retail:
-    """The columns back; about 0.1 s for half a million lines. Raises :class:`Corrupt` or :class:`FolderTooNew`."""
+    """The columns back; about 0.1 s for half a million lines. Raises :class:`Corrupt` or
+    :class:`FolderTooNew`."""
     if data[: len(MAGIC)] != MAGIC:
         raise Corrupt(
             f"{name} does not begin with {MAGIC.decode()}", seen=data[:8], remedy="reinstall the package"
@@ -99,7 +100,8 @@ def unpack(data: bytes, *, name: str = "the demo data") -> Retail:
 
 
 def shipped() -> Retail:
-    """UCI Online Retail (Daqing Chen, 2015, doi 10.24432/C5BW33, CC BY 4.0), cleaned; see ``data/ATTRIBUTION.md``."""
+    """UCI Online Retail (Daqing Chen, 2015, doi 10.24432/C5BW33, CC BY 4.0), cleaned; see
+    ``data/ATTRIBUTION.md``."""
     return unpack(SHIPPED.read_bytes(), name=SHIPPED.name)
 
 
@@ -115,7 +117,8 @@ def _from_steps(steps: Ints, first: Ints) -> Ints:
     total = np.cumsum(steps, dtype=np.int64)
     starts = first[:-1]
     before = np.where(starts > 0, total[starts - 1], 0)
-    return (total - np.repeat(before, np.diff(first))).astype(np.int32)
+    items: Ints = (total - np.repeat(before, np.diff(first))).astype(np.int32)
+    return items
 
 
 def _encode(values: Ints, *, rising: bool) -> bytes:
@@ -129,4 +132,5 @@ def _decode(count: int, rising: bool, planes: bytes) -> Ints:
     zigzag = np.ascontiguousarray(np.frombuffer(planes, dtype=np.uint8).reshape(4, count).T).view("<u4")
     wide = zigzag.reshape(-1).astype(np.int64)
     values = (wide >> 1) ^ -(wide & 1)
-    return (np.cumsum(values) if rising else values).astype(np.int32)
+    decoded: Ints = (np.cumsum(values) if rising else values).astype(np.int32)
+    return decoded

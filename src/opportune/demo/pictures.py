@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the tables read best with one entry on one line)
 """A picture for every item, drawn from its name: outline from the noun, colours and pattern from the adjectives.
 
 No downloads and no photographs: an SVG of one to two kilobytes, the same bytes every time.

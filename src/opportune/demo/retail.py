@@ -20,8 +20,8 @@ STALE_MINUTES = 90 * 24 * 60
 
 
 class Row(NamedTuple):
-    """One line of an invoice, as the source spells it. ``minute`` counts from 1970; ``customer`` is 0 for guests;
-    ``quantity`` is negative for returns; ``pence`` is the unit price in hundredths."""
+    """One line of an invoice, as the source spells it. ``minute`` counts from 1970; ``customer`` is 0 for
+    guests; ``quantity`` is negative for returns; ``pence`` is the unit price in hundredths."""
 
     invoice: str
     code: str
@@ -39,9 +39,10 @@ class Retail(msgspec.Struct, frozen=True):
     Items (``n_items``): ``codes``, ``names``, ``category`` (number in ``CATEGORIES``), ``pence`` (median unit
     price), ``stale`` (1 when nobody bought it in the last 90 days: the demo shows it as out of stock).
     Customers (``n_customers``): ``customer`` numbers rising, ``country`` (index into ``countries``).
-    Invoices (``n_invoices``, in time order): ``invoice`` names, ``minute``, ``buyer`` (index into customers, -1 for
-    guests), ``refund`` (0 or 1), ``first`` (``n_invoices + 1`` offsets into the lines).
-    Lines (``n_lines``): ``item`` (index, rising within an invoice), ``quantity`` (1 or more), ``price`` (pence).
+    Invoices (``n_invoices``, in time order): ``invoice`` names, ``minute``, ``buyer`` (index into
+    customers, -1 for guests), ``refund`` (0 or 1), ``first`` (``n_invoices + 1`` offsets into the lines).
+    Lines (``n_lines``): ``item`` (index, rising within an invoice), ``quantity`` (1 or more), ``price``
+    (pence).
     """
 
     codes: list[str]
@@ -80,9 +81,9 @@ def assemble(rows: Iterable[Row], *, trusted: bool = False) -> Retail:
     """Clean and group rows into columns.
 
     Dropped: service codes (postage, fees, manual corrections), rows without a price, negative quantities that
-    are not returns (``C...`` invoices), and zero quantities. Lines of one invoice with the same item and price
-    are added up and ordered by item. ``trusted`` takes every code for goods and every description for a name:
-    what the two tests know is this one data set's habits. O(rows log rows).
+    are not returns (``C...`` invoices), and zero quantities. Lines of one invoice with the same item and
+    price are added up and ordered by item. ``trusted`` takes every code for goods and every description
+    for a name: what the two tests know is this one data set's habits. O(rows log rows).
     """
     names: dict[str, Counter[str]] = {}
     invoices: dict[str, tuple[int, int, dict[tuple[str, int], int]]] = {}
@@ -166,7 +167,7 @@ def _columns(
 def _per_item(
     n: int, minute: list[int], refund: list[int], first: list[int], item: list[int], price: list[int]
 ) -> tuple[Ints, Ints]:
-    """Median unit price over sales (over returns where an item was only returned), and whether it went stale."""
+    """Median unit price of sales (of returns, where there are only those), and whether it went stale."""
     prices: list[list[int]] = [[] for _ in range(n)]
     returned: list[list[int]] = [[] for _ in range(n)]
     last = [0] * n

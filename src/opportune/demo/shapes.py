@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the tables read best with one entry on one line)
 """Line drawings for the generated pictures: SVG fragments on a 120 x 120 canvas.
 
 ``{m}`` is the main fill (a plain colour or a pattern), ``{d}`` the dark tone, ``{l}`` the light tone, ``{a}`` the

@@ -31,11 +31,11 @@ class Item(msgspec.Struct, frozen=True):
 class Category(NamedTuple):
     slug: str
     title: str
-    count: int
+    n_items: int
 
 
 class Shelf:
-    """A view over the engine's catalogue, rebuilt at most every fifteen seconds when the catalogue has changed.
+    """A view over the engine's catalogue, rebuilt at most every fifteen seconds, when it has changed.
 
     ``popularity`` orders lists: item id to how many orders had it. Rebuilding takes about 10 us an item.
     """
@@ -89,7 +89,8 @@ class Shelf:
         if not hits:
             return []
         most = max(hits.values())
-        return [self._order[number] for number in sorted(n for n, k in hits.items() if k == most)][:MAX_RESULTS]
+        found = sorted(number for number, n_words in hits.items() if n_words == most)
+        return [self._order[number] for number in found[:MAX_RESULTS]]
 
     def _refresh(self) -> None:
         catalog = self._catalog()

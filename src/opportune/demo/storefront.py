@@ -52,7 +52,7 @@ def create_storefront(
         {
             "write_key": write_key,
             "personas": personas,
-            "console_url": console_url,
+            "console_url": console_url.rstrip("/"),
             "own_data": own_data,
         },
     )

@@ -16,12 +16,13 @@ const make = (tag, text = "", className = "") => Object.assign(document.createEl
 // ---- behind this page
 
 const tally = { events: 0, decisions: 0, last: "" };
+const count = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const ledger = (list, cells) => {
   const row = make("li");
   row.append(...cells);
   list.prepend(row);
   while (list.children.length > 40) list.lastChild.remove();
-  $("#behind-sum").textContent = `${tally.events} events · ${tally.decisions} decisions${tally.last ? ` · last ${tally.last}` : ""}`;
+  $("#behind-sum").textContent = `${count(tally.events, "event")} · ${count(tally.decisions, "decision")}${tally.last ? ` · last ${tally.last}` : ""}`;
 };
 const shop = new Opportune(root.dataset.writeKey, {
   onEvent(call, ok, ms) {
@@ -144,7 +145,7 @@ async function refresh({ announce = false } = {}) {
       const ids = decision.items.map((entry) => entry.item_id).join();
       if (seen !== ids) {
         shown.set(decision.placement, ids);
-        shop.track("product_list_viewed", { list_id: decision.placement, products: decision.items.map((entry) => ({ product_id: entry.item_id, position: entry.rank })) }, decision.decision_id);
+        shop.track("product_list_viewed", { list_id: decision.placement, products: decision.items.map((entry) => ({ product_id: entry.item_id, position: entry.rank })) });
         if (announce) say(`${$("h2", carousels[i]).textContent} was updated, ${$(".note", carousels[i]).textContent}`);
       }
     });
