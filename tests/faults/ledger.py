@@ -93,11 +93,16 @@ class Engine:
         self.journal.close()
 
 
+def fold_into(ledgers: dict[str, Ledger], seq: int, entry: bytes) -> None:
+    """The readable reference of the fold: a dict."""
+    ledger = ledgers.setdefault(key_of(entry), Ledger())
+    ledger.offset, ledger.count = seq, ledger.count + 1
+    ledger.chain = zlib.crc32(entry, ledger.chain)
+
+
 def expected_state(entries: list[bytes]) -> bytes:
-    """The fold of entries 1.. by the readable reference: a dict."""
+    """The state after entries 1, 2, ..."""
     ledgers: dict[str, Ledger] = {}
     for seq, entry in enumerate(entries, 1):
-        ledger = ledgers.setdefault(key_of(entry), Ledger())
-        ledger.offset, ledger.count = seq, ledger.count + 1
-        ledger.chain = zlib.crc32(entry, ledger.chain)
+        fold_into(ledgers, seq, entry)
     return canonical((key, msgspec.msgpack.encode(ledger)) for key, ledger in ledgers.items())

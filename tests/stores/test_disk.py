@@ -34,7 +34,9 @@ def test_a_folder_is_open_once(tmp_path: Path) -> None:
     RealDisk(tmp_path).close()
 
 
-def _hold(root: Path, ready: multiprocessing.synchronize.Event, go: multiprocessing.synchronize.Event) -> None:
+def _hold(
+    root: Path, ready: multiprocessing.synchronize.Event, go: multiprocessing.synchronize.Event
+) -> None:
     with RealDisk(root):
         ready.set()
         go.wait(30)

@@ -177,15 +177,20 @@ def test_old_segments_are_archived_whole() -> None:
     assert (again.first_seq, again.next_seq) == (starts[-1], len(records) + 1)
 
 
+def append_one_by_one(journal: Journal, records: list[bytes], acknowledged: list[bytes]) -> None:
+    for record in records:
+        journal.append([record])
+        journal.flush()
+        acknowledged.append(record)
+
+
 def test_after_a_failed_flush_the_journal_refuses_everything_until_reopened() -> None:
     disk = BreakingDisk("flush", 4, Random(7))
     journal = Journal.open(disk)
     acknowledged: list[bytes] = []
     with pytest.raises(FlushFailed, match="the disk refused to flush"):
-        for i in range(10):
-            journal.append([b"%d" % i])
-            journal.flush()
-            acknowledged.append(b"%d" % i)
+        append_one_by_one(journal, [b"%d" % i for i in range(10)], acknowledged)
+    assert len(acknowledged) == 1, "the folder itself took three of the flushes"
     for refused in (lambda: journal.append([b"x"]), journal.flush):
         with pytest.raises(FlushFailed, match="the journal stopped accepting: the disk refused to flush"):
             refused()
@@ -199,10 +204,8 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged() -> None:
     journal = Journal.open(disk)
     acknowledged: list[bytes] = []
     with pytest.raises(DiskFull, match="the disk is full"):
-        for i in range(10):
-            journal.append([b"%d" % i * 50])
-            journal.flush()
-            acknowledged.append(b"%d" % i * 50)
+        append_one_by_one(journal, [b"%d" % i * 50 for i in range(10)], acknowledged)
+    assert len(acknowledged) == 4, "the format file took one of the writes before"
     with pytest.raises(FlushFailed, match="stopped accepting: the disk is full"):
         journal.flush()
     disk.heal()

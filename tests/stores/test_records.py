@@ -11,7 +11,7 @@ from opportune.errors import Corrupt, DiskFull, FlushFailed, FolderTooNew, NotFo
 from opportune.stores import manifest, records, runs
 from opportune.stores.disk import RealDisk
 from opportune.stores.manifest import Manifest
-from opportune.stores.records import RecordStore
+from opportune.stores.records import CheckpointWriter, RecordStore
 from opportune.testing.disk import Breakage, BreakingDisk, MemoryDisk
 
 KEYS = st.binary(min_size=1, max_size=3)
@@ -148,6 +148,12 @@ def test_a_merge_beside_a_checkpoint_keeps_both(monkeypatch: pytest.MonkeyPatch)
     assert (store.offset, store.run_count) == (9, 2)
 
 
+def read_everything(disk: MemoryDisk) -> None:
+    store = RecordStore.open(disk)
+    store.read_blob("b")
+    assert len(list(store.items())) == 5
+
+
 def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
     disk = MemoryDisk()
     store = RecordStore.open(disk)
@@ -161,9 +167,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
         for at in range(len(disk.files[name].data)):
             disk.files[name].data[at] ^= 16
             with pytest.raises((Corrupt, FolderTooNew)):
-                broken = RecordStore.open(disk)
-                broken.read_blob("b")
-                assert len(list(broken.items())) == 5
+                read_everything(disk)
             disk.files[name].data[at] ^= 16
     assert RecordStore.open(disk).get(b"k3") == b"v3"
 
@@ -203,6 +207,12 @@ def test_orphans_are_removed_and_their_numbers_not_used_again() -> None:
     assert store.manifest.runs[0].name == "state/run-00000078"
 
 
+def put_and_commit(writer: CheckpointWriter) -> None:
+    writer.put(b"a", b"2")
+    writer.put_blob("b", b"x" * 600)
+    writer.commit(9, {})
+
+
 @pytest.mark.parametrize("breakage", ["full", "flush"])
 @pytest.mark.parametrize("at", range(6, 11))
 def test_a_checkpoint_that_fails_leaves_the_one_before(breakage: Breakage, at: int) -> None:
@@ -211,9 +221,7 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(breakage: Breakage, at: i
     commit(store, {b"a": b"1"}, offset=5)
     writer = store.begin()
     with pytest.raises((DiskFull, FlushFailed)):
-        writer.put(b"a", b"2")
-        writer.put_blob("b", b"x" * 600)
-        writer.commit(9, {})
+        put_and_commit(writer)
     assert (store.offset, store.get(b"a")) == (5, b"1")
     disk.heal()
     again = RecordStore.open(disk)

@@ -144,8 +144,9 @@ class RealDisk:
                 where=self.name,
                 remedy="stop that process, or give this one another --data-dir",
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+        with translated("lock", self.name):
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
     def open_append(self, name: str) -> Appender:
         with translated("open", f"{self.name}/{name}"):
@@ -158,7 +159,8 @@ class RealDisk:
         return _RealReader(fd, f"{self.name}/{name}")
 
     def exists(self, name: str) -> bool:
-        return (self.root / name).exists()
+        with translated("look at", f"{self.name}/{name}"):
+            return (self.root / name).exists()
 
     def size(self, name: str) -> int:
         with translated("look at", f"{self.name}/{name}"):
@@ -166,17 +168,15 @@ class RealDisk:
 
     def list(self, folder: str) -> list[str]:
         try:
-            with os.scandir(self.root / folder) as entries:
+            with translated("list", f"{self.name}/{folder}"), os.scandir(self.root / folder) as entries:
                 return sorted(entry.name for entry in entries if entry.is_file())
-        except FileNotFoundError:
+        except NotFound:
             return []
 
     def make_dir(self, folder: str) -> None:
-        path = self.root / folder
-        if not path.is_dir():
-            with translated("create", f"{self.name}/{folder}"):
-                path.mkdir(parents=True, exist_ok=True)
-            self.flush_dir(str(Path(folder).parent))
+        with translated("create", f"{self.name}/{folder}"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        self.flush_dir(str(Path(folder).parent))
 
     def rename(self, old: str, new: str) -> None:
         with translated("rename", f"{self.name}/{old}"):
