@@ -68,6 +68,13 @@ async def batch(service: Service, call: Call) -> Reply:
     return await _post(service, call, None)
 
 
+async def items(service: Service, call: Call) -> Reply:
+    """Items of the catalogue. Needs the secret key: the write key is in every page."""
+    received = service.clock()
+    batch = split_batch(await read_body(call, service.limits.body_bytes))
+    return await post(service, call, batch, kind=None, dialect="catalog", received=received)
+
+
 async def client_metrics(service: Service, call: Call) -> Reply:
     """The browser SDK's own telemetry (``/m``): accepted, because it would retry, and not kept."""
     await read_body(call, service.limits.body_bytes)

@@ -39,6 +39,27 @@ class Batch(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     integrations: dict[str, Any] = {}
 
 
+class CatalogItem(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One item of the catalogue; any other field is an attribute of it, and ``null`` withdraws one.
+    ``timestamp`` says since when it holds (default: arrival)."""
+
+    item_id: str
+    name: str = ""
+    price: float = 0.0
+    category: str = ""
+    brand: str = ""
+    in_stock: bool = True
+    image_url: str = ""
+    url: str = ""
+    timestamp: str = ""
+
+
+class Items(msgspec.Struct, kw_only=True):
+    """Items of the catalogue, up to 2,500."""
+
+    batch: list[CatalogItem]
+
+
 class CloudEvent(msgspec.Struct, omit_defaults=True, kw_only=True):
     """CloudEvents 1.0, structured mode; events are told apart by ``source`` and ``id``."""
 
