@@ -118,7 +118,8 @@ def line(
         '<div class="axis" aria-hidden="true"><span>{first}</span><span>{last}</span></div>'
         '<details><summary>As a table</summary><div class="scroll" tabindex="0" role="region" '
         'aria-label="{caption}, table"><table><thead><tr><th scope="col">When</th>'
-        '<th scope="col" class="num">Value</th></tr></thead><tbody>{table}</tbody></table></div></details></figure>'
+        '<th scope="col" class="num">Value</th></tr></thead><tbody>{table}</tbody></table></div>'
+        "</details></figure>"
     ).format(
         caption=caption, now=number(now, digits), top=number(top, digits), unit=_unit(unit), width=WIDTH,
         area=area, points=points, first=first, last=last, table=table,

@@ -1,8 +1,9 @@
 """Simulated shoppers for the demo, so that live pages have something to show.
 
-Each visitor has a real basket of the data in mind, so what they look at goes together as it did for the people
-who bought it. They browse, search, follow recommendations, fill a basket, and some of them buy; everything goes
-through the public HTTP endpoint, as a browser's would. ``python -m opportune.demo.visitors --help``.
+Each visitor has a real basket of the data in mind, so what they look at goes together as it did for the
+people who bought it. They browse, search, follow recommendations, fill a basket, and some of them buy;
+everything goes through the public HTTP endpoint, as a browser's would.
+``python -m opportune.demo.visitors --help``.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ TIMEOUT_S = 5.0
 
 
 class Step(NamedTuple):
-    """What a visitor does next, ``wait_s`` after the step before: an event, or (``event`` empty) a look at the
-    placement's recommendations."""
+    """What a visitor does next, ``wait_s`` after the step before: an event, or (``event`` empty) a look at
+    the placement's recommendations."""
 
     wait_s: float
     event: str
@@ -97,7 +98,7 @@ class Visitor:
                 yield Step(self._pause(), "Order Completed", order)
 
     def _a_basket(self) -> list[int]:
-        """Items of a real order of usual size, in random order; late orders are likelier, as seasons matter."""
+        """Items of a real order of usual size, in random order; late orders are likelier: seasons matter."""
         retail = self._retail
         for _ in range(1_000):
             number = int(retail.n_invoices * self._random.random() ** 0.35)
@@ -164,8 +165,15 @@ class Browser:
         self._connection.close()
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        self._connection.request("POST", path, json.dumps(body), self._headers)
-        response = self._connection.getresponse()
+        text = json.dumps(body)
+        try:
+            self._connection.request("POST", path, text, self._headers)
+            response = self._connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # The server closes idle connections; once more on a new one.
+            self._connection.close()
+            self._connection.request("POST", path, text, self._headers)
+            response = self._connection.getresponse()
         data = response.read()
         if response.status != 200:
             return {}
