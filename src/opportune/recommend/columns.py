@@ -11,11 +11,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from opportune.recommend.session_knn_config import MAX_SESSION
 from opportune.recommend.source import Interactions, Items, Query
 
 T = TypeVar("T", np.int8, np.int32, np.int64)
-MAX_SESSION = 50
-"""Longest session that is looked at: the newest touches."""
 
 
 def plain(column: npt.NDArray[np.generic], dtype: type[T]) -> npt.NDArray[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from opportune.recommend.columns import newest_of_session, plain_interactions
 from opportune.recommend.session_knn_config import (
     MAX_SESSION,
     RECENCY_STEPS,
@@ -18,7 +19,6 @@ from opportune.recommend.session_knn_config import (
 from opportune.recommend.source import Candidates, Interactions, Query
 from opportune.recommend.vmis_kernel import (
     APPENDED,
-    SESSION_BITS,
     SESSIONS,
     Index,
     Scratch,
@@ -103,17 +103,17 @@ class SessionKnn:
         self.update(interactions)
 
     def update(self, interactions: Interactions) -> None:
-        n = len(interactions.item)
-        if int(self.index.counters[APPENDED]) + n > _LAST_LINK:
+        rows = plain_interactions(interactions)
+        if int(self.index.counters[APPENDED]) + len(rows) > _LAST_LINK:
             self._renumber()
-        append_clicks(self.index, interactions.session, interactions.item, interactions.kind)
+        append_clicks(self.index, rows.session, rows.item, rows.kind)
 
     def recommend(self, query: Query) -> Candidates:
         count = min(query.count, MAX_COUNT)
         item = np.empty(count, np.int32)
         score = np.empty(count, np.float32)
         because = np.empty(count, np.int32)
-        found = query_index(*self.kernel_state(), query.session[-MAX_SESSION:], count, item, score, because)
+        found = query_index(*self.kernel_state(), newest_of_session(query), count, item, score, because)
         return Candidates(item[:found], score[:found], because[:found])
 
     def kernel_state(self) -> tuple[Index, Scratch, Weights, Table, Sizes, float, float]:
@@ -165,4 +165,4 @@ def _scratch(config: SessionKnnConfig) -> Scratch:
     )
 
 
-__all__ = ["SESSION_BITS", "SessionKnn", "SessionKnnConfig"]
+__all__ = ["SessionKnn", "SessionKnnConfig"]

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from opportune.recommend.blend import blend
 from opportune.recommend.content import ContentSimilarity
 from opportune.recommend.covisitation import CoVisitation
 from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
@@ -37,7 +38,9 @@ def warm_up() -> float:
         time=np.arange(4, dtype=np.int64),
     )
     query = Query(np.zeros(1, np.int32), np.zeros(1, np.int8), np.zeros(1, np.float32), 4, category=0)
+    answers = []
     for source in sources:
         source.fit(history)
-        source.recommend(query)
+        answers.append((source.recommend(query), 1.0))
+    blend(answers, 4)
     return time.perf_counter() - started

@@ -1,0 +1,147 @@
+"""The next-item benchmark: its protocol, its baselines, its command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from benchmarks.quality import session_baselines as baselines
+from benchmarks.quality.session_data import Sessions, cases, load
+from benchmarks.quality.session_ranks import DEPTH, knn_ranks
+from benchmarks.quality.session_tuning import GRID, sized, tune
+from benchmarks.quality.sessions import main, measures
+
+from opportune.recommend.session_knn import SessionKnn
+from opportune.recommend.session_knn_config import MAX_SESSION, SessionKnnConfig
+from opportune.testing.sources import query
+
+
+def sessions(*items: list[int]) -> Sessions:
+    return Sessions(
+        np.concatenate([np.array(part, np.int32) for part in items]), np.cumsum([0, *map(len, items)])
+    )
+
+
+def write(folder: Path, train: list[list[int]], test: list[list[int]]) -> None:
+    rows = [
+        (split, number, position, item)
+        for split, part in (("train", train), ("test", test))
+        for number, session in enumerate(part)
+        for position, item in enumerate(session)
+    ]
+    columns = list(zip(*rows[::-1], strict=True))  # any order of rows will do
+    names = ("split", "session_id", "position", "item_id")
+    pyarrow.parquet.write_table(
+        pa.table(dict(zip(names, map(list, columns), strict=True))), folder / "sessions.parquet"
+    )
+
+
+def walks(seed: int, count: int) -> list[list[int]]:
+    """Sessions that walk along a ring of 40 items, so that the next item can be learnt."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        at = int(rng.integers(0, 40))
+        found.append([(at + step + int(rng.integers(0, 2))) % 40 for step in range(int(rng.integers(2, 7)))])
+    return found
+
+
+def test_every_prefix_of_every_session_is_a_case() -> None:
+    asked = cases(sessions([1, 2, 3], [4], [5, 6]))
+    prefixes = [asked.item[a:b].tolist() for a, b in zip(asked.first, asked.at, strict=True)]
+    assert prefixes == [[1], [1, 2], [5]]
+    assert asked.item[asked.at].tolist() == [2, 3, 6]
+    assert asked.session.tolist() == [0, 0, 2]
+
+
+def test_sessions_come_back_in_order_and_items_numbered_by_first_click(tmp_path: Path) -> None:
+    write(tmp_path, [[70, 50], [50, 90]], [[90, 70]])
+    split = load(tmp_path)
+    assert split.train.item.tolist() == [0, 1, 1, 2]
+    assert split.train.start.tolist() == [0, 2, 4]
+    assert split.test.item.tolist() == [2, 0]
+    assert split.items == 3
+
+
+def test_the_benchmark_ranks_as_recommend_does() -> None:
+    train, test = sessions(*walks(1, 200)), sessions(*walks(2, 20), list(range(40)) * 2)
+    source = SessionKnn(sized(SessionKnnConfig(), len(train.item), 40))
+    source.fit(train.interactions())
+    asked = cases(test)
+    expected = []
+    for first, at in zip(asked.first.tolist(), asked.at.tolist(), strict=True):
+        session = asked.item[max(first, at - MAX_SESSION) : at].tolist()
+        found = source.recommend(query(*session, count=DEPTH)).item.tolist()
+        target = int(asked.item[at])
+        expected.append(found.index(target) + 1 if target in found else 0)
+    assert knn_ranks(source, asked).tolist() == expected
+    assert any(expected)
+
+
+def test_baselines_on_a_history_whose_answers_are_visible() -> None:
+    train = sessions([1, 2], [1, 2], [1, 3], [4, 1, 5])
+    asked = cases(sessions([1, 2], [1, 5], [4, 5], [2, 1], [2, 2]))
+    # after item 1: 2 twice; 5 and 3 once, the newer first
+    assert baselines.markov(train, 6, asked).tolist() == [1, 2, 0, 0, 0]
+    assert baselines.sequential_rules(train, 6, asked).tolist() == [1, 2, 2, 0, 0]
+    # together with 1: 2 twice; 5, 4, 3 once
+    assert baselines.association_rules(train, 6, asked).tolist() == [1, 2, 1, 1, 0]
+    assert baselines.popularity(train, 6, asked).tolist() == [2, 3, 3, 1, 2]
+    assert baselines.session_popularity(asked).tolist() == [0, 0, 0, 0, 1]
+    # cosine to 1 (4 touches): 2 is 2 / sqrt(4 * 2), the others 1 / sqrt(4 * 1)
+    assert baselines.item_knn(train, 6, asked).tolist() == [1, 2, 1, 1, 0]
+
+
+def test_measures_are_percentages_with_intervals_around_them() -> None:
+    asked = cases(sessions(*[[1, 2, 3]] * 50))
+    ranks = np.tile(np.array([1, 0], np.int32), 50)
+    result = measures(ranks, asked, seed=1)
+    assert (result["hr20"], result["mrr20"]) == (50.0, 50.0)
+    assert result["hr20_interval"] == [50.0, 50.0]  # every session is half right, whichever are drawn
+    mixed = measures(np.where(np.arange(100) < 50, 2, 0).astype(np.int32), asked, seed=1)
+    assert (mixed["hr20"], mixed["mrr20"]) == (50.0, 25.0)
+    low, high = mixed["hr20_interval"]
+    assert 30 < low < 45 < 55 < high < 70
+
+
+def test_tuning_never_sees_test_and_repeats_itself() -> None:
+    train = sessions(*walks(3, 300))
+    said: list[str] = []
+    first = tune(train, 40, evaluations=25, share=0.1, sampled=20, seed=5, report=said.append)
+    again = tune(train, 40, evaluations=25, share=0.1, sampled=20, seed=5, report=said.append)
+    assert first == again
+    assert first.evaluations <= 25
+    assert said
+    start = SessionKnnConfig()
+    held_out = cases(train.slice(270, 300).sample(20, 5))
+    source = SessionKnn(sized(start, len(train.item), 40))
+    source.fit(train.slice(0, 270).interactions())
+    before = np.mean(knn_ranks(source, held_out) > 0)
+    assert first.hit_rate + 2 * first.reciprocal_rank >= before
+    assert set(GRID) <= set(SessionKnnConfig.__struct_fields__)
+
+
+def test_the_command_prints_json_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, walks(6, 200), walks(7, 30))
+    assert main([str(tmp_path), "--json", "--evaluations", "3", "--seed", "9"]) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert "test: popular" in captured.err
+    assert report["cases"] == len(cases(sessions(*walks(7, 30))))
+    assert report["seed"] == 9
+    assert report["tuning"]["evaluations"] == 3
+    assert set(report["results"]) >= {"popular", "V-SKNN, textbook", "session-kNN, tuned on train"}
+    tuned = report["results"]["session-kNN, tuned on train"]
+    assert tuned["hr20"] > report["results"]["session popularity (S-POP)"]["hr20"]
+    assert tuned["hr20_interval"][0] <= tuned["hr20"] <= tuned["hr20_interval"][1]
+    assert main([str(tmp_path), "--evaluations", "2"]) == 0
+    assert "session-kNN, tuned on train" in capsys.readouterr().out
+
+
+def test_a_folder_without_sessions_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert f"{tmp_path}/sessions.parquet is not there" in capsys.readouterr().err
