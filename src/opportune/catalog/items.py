@@ -75,8 +75,8 @@ class Catalog:
 
     def numbers(self, item_ids: Iterable[str]) -> npt.NDArray[np.int32]:
         """The numbers of the known ones among ``item_ids``, in order."""
-        index = self._index
-        return np.array([index[i] for i in item_ids if i in index], dtype=np.int32)
+        known = map(self._index.get, item_ids)
+        return np.array([number for number in known if number is not None], dtype=np.int32)
 
     def intern(self, item_id: str) -> int:
         """The number of an item, given now if it has none; -1 for an unusable id or a full catalogue."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from opportune.catalog.items import Catalog
 from opportune.decide.candidates import Pool
 from opportune.decide.policy import Verdict
@@ -12,10 +14,11 @@ from opportune.decide.request import RankedItem
 def dress(pool: Pool, verdict: Verdict, speaker: Speaker, catalog: Catalog) -> list[RankedItem]:
     """The shown items in order; the item's public JSON comes ready from the catalogue. O(shown)."""
     shown = verdict.shown
-    numbers = pool.item[shown].tolist()
-    scores = verdict.score[shown].tolist()
-    sources = pool.sources[shown].tolist()
-    because = pool.because[shown].tolist()
+    at = np.array(shown, dtype=np.intp)
+    numbers = pool.item[at].tolist()
+    scores = verdict.score[at].tolist()
+    sources = pool.sources[at].tolist()
+    because = pool.because[at].tolist()
     items = []
     for i, number in enumerate(numbers):
         told = speaker.pinned() if shown[i] in verdict.pinned else speaker.reasons(sources[i], because[i])

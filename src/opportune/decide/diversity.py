@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,15 +20,18 @@ def within_cap(codes: Codes, max_per: int, count: int, shown: Iterable[int] = ()
     >>> within_cap(np.array([7, 7, 3, 7, -1, 3]), max_per=1, count=3)
     [0, 2, 4]
     """
-    used = Counter(shown)
+    used: dict[int, int] = {}
+    for code in shown:
+        used[code] = used.get(code, 0) + 1
     stays: list[int] = []
     for position, code in enumerate(codes.tolist()):
         if len(stays) >= count:
             break
         if code >= 0:
-            if used[code] >= max_per:
+            n = used.get(code, 0)
+            if n >= max_per:
                 continue
-            used[code] += 1
+            used[code] = n + 1
         stays.append(position)
     return stays
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -275,6 +276,7 @@ def _check_sources(placement: Placement, known: frozenset[str], where: str) -> N
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
+@cache
 def window_ms(window: str) -> Millis | None:
     """A window in milliseconds; None for ``all``.
 

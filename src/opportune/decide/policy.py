@@ -19,7 +19,7 @@ from opportune.recommend.source import Floats, Items
 
 Mask = npt.NDArray[np.bool_]
 _EXAMPLES = 2
-MAX_REST = 50
+MAX_REST = 20
 PERSONAL = frozenset(("bought", "dismissed", "in_session", "shown_elsewhere"))
 
 
@@ -152,7 +152,9 @@ def _refused_items(
             yield "in_session", list(touched)
         elif filters.exclude_in_session:
             kinds = filters.exclude_in_session
-            yield "in_session", [n for n, words in touched.items() if not words.isdisjoint(kinds)]
+            numbers = [n for n, words in touched.items() if not words.isdisjoint(kinds)]
+            if numbers:
+                yield "in_session", numbers
     if known.elsewhere:
         yield "shown_elsewhere", list(known.elsewhere)
     if filters.exclude_dismissed and known.dismissed:

@@ -37,7 +37,13 @@ _ON_ITS_PAGE: Mapping[str, str] = {
     "viewed_together": "often viewed with {item}",
     "bought_together": "often chosen with {item}",
 }
-_CODE_OF: Mapping[str, str] = {GIVEN: "search", DEFAULT: "default", PINNED: "pinned"}
+_CODE_OF: Mapping[str, str] = {
+    "popular_in_category": "popular_in_category",
+    GIVEN: "search",
+    DEFAULT: "default",
+    PINNED: "pinned",
+}
+"""Reason code by source name, where it is not the one that the source itself gives."""
 
 
 class Speaker:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.candidates import Pool
@@ -39,7 +41,7 @@ def record_of(
     reasons of the shown items, and ``reason_of`` has a byte per shown item, its index there.
     """
     ids = catalog.ids
-    kept = verdict.shown + verdict.rest[:MAX_UNSHOWN]
+    kept = np.array(verdict.shown + verdict.rest[:MAX_UNSHOWN], dtype=np.intp)
     item = pool.item[kept].tolist()
     because = pool.because[kept].tolist()
     inputs: dict[str, Any] = {"by_source": pool.proposed}
