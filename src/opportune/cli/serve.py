@@ -30,6 +30,13 @@ from opportune.cli.target import open_engine
 )
 @options.workspace
 @click.option("--no-console", is_flag=True, help="Serve the API only.")
+@click.option(
+    "--checkpoint-every",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0.05, 86_400),
+    help="Seconds between checkpoints: how much a restart after a crash may have to fold again.",
+)
 @click.option("--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]))
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
@@ -40,6 +47,7 @@ def command(
     port: int,
     workspace: Path | None,
     no_console: bool,
+    checkpoint_every: float,
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -53,7 +61,8 @@ def command(
     from opportune.server.run import serve
 
     configure(log_format, log_level.upper())
-    with open_engine(data_dir, workspace, create=True, warm=True) as engine:
+    every = int(checkpoint_every * 1000)
+    with open_engine(data_dir, workspace, create=True, warm=True, checkpoint_every=every) as engine:
         keys = load_keys(data_dir)
 
         def announce(address: str) -> None:

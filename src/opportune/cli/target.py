@@ -13,6 +13,7 @@ import msgspec
 from click.core import ParameterSource
 
 from opportune.cli.client import Client
+from opportune.clock import MINUTE, Millis
 from opportune.errors import FolderInUse, InvalidRequest
 
 if TYPE_CHECKING:
@@ -80,7 +81,12 @@ def _is_written(option: str) -> bool:
 
 @contextmanager
 def open_engine(
-    data_dir: Path, workspace: Path | None = None, *, create: bool = False, warm: bool = False
+    data_dir: Path,
+    workspace: Path | None = None,
+    *,
+    create: bool = False,
+    warm: bool = False,
+    checkpoint_every: Millis = MINUTE,
 ) -> Iterator[Engine]:
     """An engine over an existing data folder (a new one with ``create``)."""
     if not create and not data_dir.is_dir():
@@ -90,7 +96,7 @@ def open_engine(
     from opportune import Engine
 
     try:
-        engine = Engine.open(data_dir, workspace=workspace, warm=warm)
+        engine = Engine.open(data_dir, workspace=workspace, warm=warm, checkpoint_every=checkpoint_every)
     except FolderInUse as error:
         raise FolderInUse(
             error.what,

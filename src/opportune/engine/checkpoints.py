@@ -32,11 +32,14 @@ TAIL = 200_000
 class Checkpoints:
     """At most one checkpoint or merge is under way. All methods belong to the folding thread."""
 
-    def __init__(self, journal: Journal, store: RecordStore, state: State, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, store: RecordStore, state: State, clock: Clock, *, every: Millis = EVERY
+    ) -> None:
         self._journal = journal
         self._store = store
         self._state = state
         self._clock = clock
+        self._every = every
         self._current: Checkpoint | None = None
         self._seal: Seal
         self._encoded = False
@@ -104,7 +107,7 @@ class Checkpoints:
     def _due(self) -> bool:
         folded = self._state.next_seq - max(self._store.offset, 1)
         return folded > 0 and (
-            self.age_ms >= EVERY or self._state.records.dirty_count >= DIRTY or folded >= TAIL
+            self.age_ms >= self._every or self._state.records.dirty_count >= DIRTY or folded >= TAIL
         )
 
     def _begin(self) -> None:

@@ -18,7 +18,7 @@ from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.decide.world import SessionView, World
 from opportune.engine import entries
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
-from opportune.engine.checkpoints import Checkpoints
+from opportune.engine.checkpoints import EVERY, Checkpoints
 from opportune.engine.entries import Entry
 from opportune.engine.loading import load
 from opportune.engine.queries import Queries
@@ -66,15 +66,23 @@ class Engine(Queries):
         workspace: str | Path | None = None,
         clock: Clock = system_clock,
         warm: bool = False,
+        checkpoint_every: Millis = EVERY,
     ) -> Engine:
         """Open or create a data folder: load the checkpoint, fold the journal's tail.
 
         ``workspace`` is the folder with the definitions; without it the defaults hold. ``warm`` compiles the
-        kernels now instead of at the first use. Raises :class:`StorageError` (in use, damaged, too new) and
+        kernels now instead of at the first use. ``checkpoint_every`` is how much a restart may have to fold
+        again, in milliseconds of work. Raises :class:`StorageError` (in use, damaged, too new) and
         :class:`InvalidDefinition`.
         """
         definitions = load_workspace(None if workspace is None else Path(workspace))
-        return cls(lambda: RealDisk(data_dir), definitions, clock=clock, warm=warm)
+        return cls(
+            lambda: RealDisk(data_dir),
+            definitions,
+            clock=clock,
+            warm=warm,
+            checkpoint_every=checkpoint_every,
+        )
 
     def __init__(
         self,
@@ -83,6 +91,7 @@ class Engine(Queries):
         *,
         clock: Clock = system_clock,
         warm: bool = False,
+        checkpoint_every: Millis = EVERY,
     ) -> None:
         if warm:
             warm_up()
@@ -90,6 +99,7 @@ class Engine(Queries):
         self.clock = clock
         self.on_degraded: Callable[[str, str], None] = lambda placement, stage: None
         self._open_disk = open_disk
+        self._checkpoint_every = checkpoint_every
         self._load()
 
     def _load(self) -> None:
@@ -103,7 +113,9 @@ class Engine(Queries):
         self._people = People(self.state.person)
         self._in_flight: set[bytes] = set()
         self._unapplied: deque[Admission] = deque()
-        self._checkpoints = Checkpoints(self.journal, self.store, self.state, self.clock)
+        self._checkpoints = Checkpoints(
+            self.journal, self.store, self.state, self.clock, every=self._checkpoint_every
+        )
         self._world = World(
             catalog=self.state.catalog,
             sources=self.state.models.sources,
