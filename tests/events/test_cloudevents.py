@@ -101,6 +101,10 @@ def test_data_that_is_a_tracking_call_is_read_as_one() -> None:
 
 def test_data_of_any_kind_is_kept() -> None:
     assert read(cloud(data="text", userid="u1")).properties == {"data": "text"}
+    assert read(cloud(data={"type": ["track"], "userId": "u1"})).properties == {
+        "type": ["track"],
+        "userId": "u1",
+    }
     encoded = base64.b64encode(b'{"userId": "u1", "product_id": "p9"}').decode()
     sent = cloud(data_base64=encoded)
     del sent["data"]

@@ -65,6 +65,11 @@ def test_calls_without_a_name_are_named_by_their_kind() -> None:
     assert (event.kind, event.name, event.properties) == ("page", "page", {"path": "/"})
 
 
+@pytest.mark.parametrize("kind", [None, [], {}, 7, "charge"])
+def test_a_kind_that_cannot_be_is_track(kind: Any) -> None:
+    assert inline_event({"type": kind, "event": "x"}, received=NOW).kind == "track"
+
+
 @pytest.mark.parametrize("wrong", [None, "soon", {}, [], True, "", "2100-01-01"])
 def test_a_time_that_cannot_be_is_now(wrong: Any) -> None:
     assert inline_event({"event": "x", "timestamp": wrong}, received=NOW).time == NOW

@@ -9,11 +9,10 @@ import msgspec
 import pytest
 
 from opportune.errors import InvalidRequest
+from opportune.events.envelope import MAX_BATCH_ITEMS, MAX_BODY_BYTES
 from opportune.events.event import Event, Line
 from opportune.events.rejected import CODES, Rejected
 from opportune.events.segment import (
-    MAX_BATCH_ITEMS,
-    MAX_BODY_BYTES,
     MAX_DEPTH,
     normalize,
     pixel_body,

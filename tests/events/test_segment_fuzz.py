@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opportune.errors import InvalidRequest
-from opportune.events import cloudevents
+from opportune.events import cloudevents, segment, wire
 from opportune.events.event import Event
 from opportune.events.inline import inline_events
 from opportune.events.rejected import CODES, Rejected
@@ -116,6 +117,40 @@ def test_any_event_is_stored_or_refused(item: dict[str, Any], kind: str | None) 
         assert outcome.code in CODES
         assert outcome.where.startswith("$")
         assert outcome.reason
+
+
+@fuzz
+@given(events)
+def test_the_fast_decoder_and_the_liberal_one_agree(item: dict[str, Any]) -> None:
+    outcomes = []
+    for decoder in (wire.decode, wire.decode_loosely):
+        with mock.patch.object(segment, "decode", decoder):
+            outcome = attempt(as_json(item), None)
+        outcomes.append(
+            outcome if isinstance(outcome, Event) else (outcome.code, outcome.where, outcome.reason)
+        )
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-11-21T20:46:43.531Z",
+        "2026-11-21T20:46:43.531",
+        "2026-11-21 20:46:43+05:30",
+        "1969-12-31T23:59:59.999Z",
+        "2026-11-21T20:46:43.1Z",
+        "2100-01-01T00:00:00Z",
+    ],
+)
+def test_both_decoders_read_the_same_time(time: str) -> None:
+    item = as_json({"type": "track", "event": "x", "userId": "u1", "timestamp": time, "sentAt": time})
+    assert isinstance(wire.decode(item), wire.PlainItem)
+    events = []
+    for decoder in (wire.decode, wire.decode_loosely):
+        with mock.patch.object(segment, "decode", decoder):
+            events.append(normalize(item, kind=None, source="web", received=NOW))
+    assert events[0] == events[1]
 
 
 @fuzz

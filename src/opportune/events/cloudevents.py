@@ -26,7 +26,7 @@ import msgspec
 
 from opportune.clock import Millis
 from opportune.errors import InvalidRequest
-from opportune.events import ecommerce, moments, segment
+from opportune.events import ecommerce, envelope, moments, segment
 from opportune.events.event import Event, Identifier
 from opportune.events.identifiers import ORDER, as_text, kind_of, make, parse, strongest_first
 from opportune.events.rejected import (
@@ -69,9 +69,9 @@ def split_batch(body: bytes) -> list[msgspec.Raw]:
 
     Raises :class:`InvalidRequest` when the body is not a JSON list or is over the limits of the tracking API.
     """
-    if len(body) > segment.MAX_BODY_BYTES:
+    if len(body) > envelope.MAX_BODY_BYTES:
         raise InvalidRequest(
-            f"the body is larger than {segment.MAX_BODY_BYTES} bytes",
+            f"the body is larger than {envelope.MAX_BODY_BYTES} bytes",
             seen=len(body),
             remedy="send smaller batches",
         )
@@ -79,9 +79,9 @@ def split_batch(body: bytes) -> list[msgspec.Raw]:
         items = _decode_list(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise InvalidRequest(f"not a JSON list of CloudEvents: {error}", where="$") from error
-    if len(items) > segment.MAX_BATCH_ITEMS:
+    if len(items) > envelope.MAX_BATCH_ITEMS:
         raise InvalidRequest(
-            f"a batch holds at most {segment.MAX_BATCH_ITEMS} events",
+            f"a batch holds at most {envelope.MAX_BATCH_ITEMS} events",
             seen=len(items),
             where="$",
             remedy="send smaller batches",
@@ -138,7 +138,7 @@ def normalize(
     message_id = _message_id(ce_source, ce_id)
     context = _context(sent, ce_source, ce_id, ce_type)
     payload = _payload(sent)
-    if payload.get("type") in segment.KINDS and (payload.get("userId") or payload.get("anonymousId")):
+    if _is_call(payload):
         return _tracking_call(payload, message_id, context, source, received, position)
     name = _name(ce_type)
     identifiers = _identifiers(sent, payload)
@@ -209,6 +209,15 @@ def _payload(sent: dict[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if type(value) is dict else {}
+
+
+def _is_call(payload: dict[str, Any]) -> bool:
+    kind = payload.get("type")
+    return (
+        type(kind) is str
+        and kind in segment.KINDS
+        and bool(payload.get("userId") or payload.get("anonymousId"))
+    )
 
 
 def _tracking_call(

@@ -203,13 +203,9 @@ def line_of(product: dict[str, Any]) -> Line | None:
 
     A negative quantity is read as its size, an unreadable one as 1; a negative or unreadable price as none.
     """
-    item_id = _item_id(product) or product.get("id")
+    get = product.get
+    item_id = get("product_id") or get("item_id") or get("sku") or get("productId") or get("id")
     return None if item_id is None else _line(item_id, product)
-
-
-def _item_id(holder: dict[str, Any]) -> Any:
-    get = holder.get
-    return get("product_id") or get("item_id") or get("sku") or get("productId")
 
 
 def _line(item_id: Any, product: dict[str, Any]) -> Line | None:
@@ -219,7 +215,7 @@ def _line(item_id: Any, product: dict[str, Any]) -> Line | None:
         return None
     get = product.get
     quantity = get("quantity")
-    if quantity is None:
+    if quantity is None or quantity == 1:
         quantity = 1.0
     else:
         quantity = number(quantity)
@@ -251,9 +247,10 @@ def lines_of(name: str, properties: dict[str, Any]) -> tuple[Line, ...]:
     In an order a line of zero or negative quantity is a return and not a purchase, and is left out (it stays
     in ``properties``). Products without an id are left out. 0.5 us a line.
     """
-    products = properties.get("products") or properties.get("items")
+    get = properties.get
+    products = get("products") or get("items")
     if type(products) is not list:
-        item_id = _item_id(properties)
+        item_id = get("product_id") or get("item_id") or get("sku") or get("productId")
         if item_id is None:
             return ()
         line = _line(item_id, properties)

@@ -47,7 +47,7 @@ def inline_event(
     if type(sent) is not dict:
         raise Rejected(WRONG_TYPE, f"expected an object, got {_json_type(sent)}")
     kind = sent.get("type")
-    kind = kind if kind in _KINDS_WITHOUT_NAME else "track"
+    kind = kind if type(kind) is str and kind in _KINDS_WITHOUT_NAME else "track"
     name = kind if kind != "track" else _name(sent)
     properties = _properties(sent)
     context = sent.get("context")

@@ -41,12 +41,17 @@ def read(sent: Sent) -> Millis | None:
             moment = datetime.fromisoformat(sent)
         except ValueError:
             return _unusual(sent)
-        if moment.tzinfo is None:
-            if len(sent) > 8 and sent.isdigit():
-                return _number(float(sent))  # 13 digits also pass for year, month, day, hour, minute
-            moment = moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // _MILLISECOND
+        if moment.tzinfo is None and len(sent) > 8 and sent.isdigit():
+            return _number(float(sent))  # 13 digits also pass for year, month, day, hour, minute
+        return instant(moment)
     return None if sent is None else _number(float(sent))
+
+
+def instant(moment: datetime) -> Millis:
+    """A moment as milliseconds, rounded down; without a zone it is UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def _unusual(sent: str) -> Millis | None:
