@@ -2,9 +2,9 @@
 
 ``python -m tests.faults.server_kills --kills 200 --seed 1``
 
-A client posts batches, repeats what was not acknowledged (as real clients do), and decides in between. After each
-kill the journal is read: every acknowledged message is there, none is there twice, the accounting says the
-same, and the state after recovery equals a rebuild from the journal alone, byte for byte.
+A client posts batches, repeats what was not acknowledged (as real clients do), and decides in between. After
+each kill the journal is read: every acknowledged message is there, none is there twice, the accounting says
+so too, and the state after recovery equals a rebuild from the journal alone, byte for byte.
 """
 
 from __future__ import annotations
