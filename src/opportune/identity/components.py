@@ -75,7 +75,7 @@ def resolve(
     mine = group[seed]
     refused += over_limit
     return Component(
-        tuple(sorted((i for i in reached if group[i] is mine), key=strength)),
+        tuple(sorted(mine.members, key=strength)),
         tuple(link for link in joined if group[link.a] is mine),
         tuple(r for r in refused if group.get(r[0].a) is mine or group.get(r[0].b) is mine),
         truncated,
@@ -148,11 +148,34 @@ def _reach(
     return reached, list(edges.values()), list(refused.values()), truncated
 
 
+class _Group:
+    """Identifiers joined so far, and how many there are of each type."""
+
+    __slots__ = ("counts", "members")
+
+    def __init__(self, identifier: Identifier) -> None:
+        self.members = [identifier]
+        self.counts = {identifier.partition(":")[0]: 1}
+
+    def too_many_with(self, other: _Group, rules: IdentityRules) -> str:
+        """The type that both together would have too many of; empty when there is none."""
+        for kind, count in other.counts.items():
+            mine = self.counts.get(kind)
+            if mine is not None and mine + count > rules.limit(kind):
+                return kind
+        return ""
+
+    def absorb(self, other: _Group) -> None:
+        self.members += other.members
+        for kind, count in other.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0) + count
+
+
 def _join(
     reached: Mapping[Identifier, None], edges: list[Link], rules: IdentityRules
-) -> tuple[dict[Identifier, dict[Identifier, str]], list[Link], list[tuple[Link, str]]]:
-    """Groups by identifier (members of one person share one dict), links followed, links refused."""
-    group = {i: {i: i.partition(":")[0]} for i in reached}
+) -> tuple[dict[Identifier, _Group], list[Link], list[tuple[Link, str]]]:
+    """Groups by identifier, links followed, links refused."""
+    group = {i: _Group(i) for i in reached}
     joined: list[Link] = []
     refused: list[tuple[Link, str]] = []
     if len(edges) > 1:
@@ -160,28 +183,16 @@ def _join(
     for link in edges:
         a, b = group[link.a], group[link.b]
         if a is not b:
-            too_many = _too_many(a, b, rules)
+            too_many = a.too_many_with(b, rules)
             if too_many:
                 refused.append((link, f"{LIMIT}:{too_many}"))
                 continue
-            small, large = (a, b) if len(a) < len(b) else (b, a)
-            large.update(small)
-            for member in small:
+            small, large = (a, b) if len(a.members) < len(b.members) else (b, a)
+            large.absorb(small)
+            for member in small.members:
                 group[member] = large
         joined.append(link)
     return group, joined, refused
-
-
-def _too_many(a: dict[Identifier, str], b: dict[Identifier, str], rules: IdentityRules) -> str:
-    """The type that a union of ``a`` and ``b`` would have too many of; empty when there is none."""
-    kinds = [*a.values(), *b.values()]
-    if len(kinds) == 2:
-        kind = kinds[0]
-        return kind if kind == kinds[1] and rules.limit(kind) < 2 else ""
-    for kind in dict.fromkeys(kinds):
-        if kinds.count(kind) > rules.limit(kind):
-            return kind
-    return ""
 
 
 def _order(link: Link) -> tuple[bool, int, int, int, str, str]:

@@ -126,6 +126,11 @@ class Leaf(msgspec.Struct):
     due: int = -NEVER
 
     @property
+    def empty(self) -> bool:
+        """Whether it holds nothing but links: the leaf of an identifier that was never the strongest."""
+        return self.newest == NEVER and not self.exposures
+
+    @property
     def events(self) -> int:
         """How many events were folded in (of the names that are kept)."""
         return sum(self.names.values())

@@ -14,8 +14,9 @@ from opportune.profiles.session import SessionState, session_state, session_touc
 
 
 class Person:
-    """A read-only view. With one leaf it reads that leaf itself, so it is never older than the last event;
-    with several it is their combination at the time of building (see :class:`People`)."""
+    """A read-only view. With one leaf that holds anything it reads that leaf itself, so it is never older
+    than the last event; with several it is their combination when it was built (see :class:`People`). What
+    leaves know about links is not part of it: ask ``resolve`` for evidence."""
 
     __slots__ = ("_features", "identifiers", "leaf", "schema")
 
@@ -24,7 +25,9 @@ class Person:
     ) -> None:
         self.schema = schema
         self.identifiers = tuple(identifiers)
-        self.leaf = leaves[0] if len(leaves) == 1 else schema.combine(leaves)
+        held = [leaf for leaf in leaves if not leaf.empty] or leaves[:1]
+        self.leaf = held[0] if len(held) == 1 else schema.combine(held)
+        schema.settle(self.leaf)
         self._features: tuple[tuple[int, Millis], dict[str, Any]] | None = None
 
     @property
@@ -100,8 +103,9 @@ class People:
         self._kept: OrderedDict[tuple[Identifier, ...], tuple[tuple[int, ...], Person]] = OrderedDict()
 
     def get(self, identifiers: Sequence[Identifier], leaves: Sequence[Leaf]) -> Person:
-        """The person of these identifiers (a whole component) and their leaves, in the same order; leaves of
-        identifiers that never were the strongest of an event may be left out. 1 us when remembered."""
+        """The person of these identifiers (a whole component) and their leaves, in the same order. 1 us when
+        remembered, or when only one of the leaves holds more than links."""
+        leaves = [leaf for leaf in leaves if not leaf.empty] or leaves[:1]
         if len(leaves) == 1:
             return Person(self._schema, identifiers, leaves)
         key = tuple(identifiers)

@@ -42,13 +42,21 @@ def merge_last(a: list[E], b: list[E], most: int) -> list[E]:
 
 
 def keep_greatest(entries: dict[str, E], key: str, entry: E, most: int) -> None:
-    """Remember the greatest entry per key, and the ``most`` keys whose entries are greatest."""
+    """Remember the greatest entry per key, and at least the ``most`` keys whose entries are greatest. Half as
+    many more may stay until :func:`trim_greatest`, so that a full map costs no more than a small one."""
     known = entries.get(key)
     if known is None or known < entry:
         entries[key] = entry
-        if known is None and len(entries) > most:
-            pairs: Any = zip(entries.values(), entries.keys(), strict=True)
-            del entries[min(pairs)[1]]
+        if known is None and len(entries) > most + most // 2:
+            trim_greatest(entries, most)
+
+
+def trim_greatest(entries: dict[str, E], most: int) -> None:
+    """Let go of all but the ``most`` keys whose entries are greatest (ties by key), in place."""
+    if len(entries) > most:
+        pairs: Any = zip(entries.values(), entries.keys(), strict=True)
+        for _, key in sorted(pairs)[:-most]:
+            del entries[key]
 
 
 def merge_greatest(a: dict[str, E], b: dict[str, E], most: int) -> dict[str, E]:
@@ -58,9 +66,7 @@ def merge_greatest(a: dict[str, E], b: dict[str, E], most: int) -> dict[str, E]:
         known = out.get(key)
         if known is None or known < entry:
             out[key] = entry
-    if len(out) > most:
-        ranked: Any = sorted(out.items(), key=lambda pair: (pair[1], pair[0]))
-        return dict(ranked[-most:])
+    trim_greatest(out, most)
     return out
 
 

@@ -39,6 +39,7 @@ from opportune.profiles.recent import (
     merge_greatest,
     merge_last,
     merge_names,
+    trim_greatest,
 )
 from opportune.profiles.traits import fold_traits, merge_traits
 from opportune.profiles.windows import (
@@ -206,6 +207,18 @@ class ProfileSchema:
             keep_greatest(leaf.cart, item_id, CartLine(time, quantity, price), MAX_CART)
 
     # rows ---------------------------------------------------------------------------------------------
+
+    def settle(self, leaf: Leaf) -> None:
+        """Bring the leaf into its normal form, in place: folding lets rows and maps run over a little, as
+        tidying for every event would cost more than the event. Changes nothing that reading gives. 0.3 us."""
+        if leaf.newest // MINUTE >= leaf.due - SLACK_MINUTES:
+            self._roll(leaf)
+        if len(leaf.bought) > MAX_BOUGHT:
+            trim_greatest(leaf.bought, MAX_BOUGHT)
+        if len(leaf.cart) > MAX_CART:
+            trim_greatest(leaf.cart, MAX_CART)
+        if len(leaf.dismissed) > MAX_DISMISSED:
+            trim_greatest(leaf.dismissed, MAX_DISMISSED)
 
     def _row(self, leaf: Leaf, time: Millis, newest: Millis) -> list[Any]:
         """The row for an event at ``time``, made if need be."""
@@ -376,8 +389,7 @@ class ProfileSchema:
 
     def encode(self, leaf: Leaf) -> bytes:
         """Canonical bytes: equal states give equal bytes. 10 us for twenty events."""
-        if leaf.newest // MINUTE >= leaf.due - SLACK_MINUTES:
-            self._roll(leaf)
+        self.settle(leaf)
         life = leaf.life
         if self._complex_life:
             life = life.copy()

@@ -37,8 +37,8 @@ class FoldCase(Generic[S]):
     """A fold, the events it should be tried on, and how its state is looked at.
 
     ``freeze`` turns a state into something that compares equal exactly when two states mean the same; the
-    default reads it at ``now``, which is the least that must agree. ``encode`` / ``decode``, where given, must
-    round trip. ``max_bytes`` bounds the encoded state after ``many`` events.
+    default reads it at ``now``, which is the least that must agree. ``encode`` and ``decode``, if given,
+    must round trip. ``max_bytes`` bounds the encoded state after ``many`` events.
     ``examples`` is how many are tried per law.
     """
 
@@ -233,9 +233,9 @@ _GAPS = (0, 1, SECOND, 40 * SECOND, MINUTE, 7 * MINUTE, 31 * MINUTE, HOUR, 5 * H
 def shop_events(
     *, max_size: int = 14, identifiers: Sequence[tuple[str, ...]] = (("anonymous_id:a1",),)
 ) -> st.SearchStrategy[list[Event]]:
-    """Events of a shop over 120 days from :data:`START`, in time order, with gaps from none to 40 days: views,
-    carts, orders of several lines, searches, coupons, dismissals, identify calls with traits. Some differ in
-    nothing but their time, or not at all."""
+    """Events of a shop over 120 days from :data:`START`, in time order, with gaps from none to 40 days:
+    views, carts, orders of several lines, searches, coupons, dismissals, identify calls with traits. Some differ
+    in nothing but their time, or not at all."""
 
     def events(start: int, codes: list[int]) -> list[Event]:
         time = START + start

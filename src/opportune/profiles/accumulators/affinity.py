@@ -76,9 +76,7 @@ class Affinity:
                 continue
             for text, score in scores.items():
                 mine[text] = mine.get(text, 0) + score
-            if len(mine) > MAX_VALUES:
-                for text in sorted(mine, key=_priority)[MAX_VALUES:]:
-                    del mine[text]
+            out[epoch] = _kept(mine)
         _prune(out, max(out))
         return out
 
@@ -94,16 +92,16 @@ class Affinity:
         for epoch in sorted(state):
             factor = 2.0 ** (epoch - now / self.half_life) / (UNIT * WEIGHT)
             if total:
-                for text, score in state[epoch].items():
+                for text, score in _kept(state[epoch]).items():
                     total[text] = total.get(text, 0.0) + score * factor
             else:
-                total = {text: score * factor for text, score in state[epoch].items()}
+                total = {text: score * factor for text, score in _kept(state[epoch]).items()}
         # Sorting is stable, so the second sort leaves ties in the order of the first.
         best = sorted(sorted(total.items()), key=_SCORE, reverse=True)[:TOP]
         return {text: score for text, score in best if score > LEAST}
 
     def pack(self, state: State | None) -> list[tuple[int, dict[str, int]]] | None:
-        return None if state is None else [(epoch, state[epoch]) for epoch in sorted(state)]
+        return None if state is None else [(epoch, _kept(state[epoch])) for epoch in sorted(state)]
 
     def unpack(self, packed: Any) -> State | None:
         return None if packed is None else dict(packed)
@@ -122,9 +120,17 @@ def _add_new(state: State | None, epoch: int, value: str, score: int) -> State:
                 _prune(state, epoch)
         return state
     scores[value] = scores.get(value, 0) + score
-    if len(scores) > MAX_VALUES:
-        del scores[max(scores, key=_priority)]
+    if len(scores) > 2 * MAX_VALUES:
+        state[epoch] = _kept(scores)
     return state
+
+
+def _kept(scores: dict[str, int]) -> dict[str, int]:
+    """The values that stay. One that was let go once cannot be among them later: as many stayed before it,
+    and these never go. So an epoch may hold more for a while, and is cut when somebody looks."""
+    if len(scores) <= MAX_VALUES:
+        return scores
+    return {text: scores[text] for text in sorted(scores, key=_priority)[:MAX_VALUES]}
 
 
 def _prune(state: State, newest: int) -> None:
