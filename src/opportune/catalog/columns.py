@@ -60,6 +60,11 @@ class Coded:
             self._slugs.setdefault(slug(name), code)
         return code
 
+    def code(self, value: Any) -> int:
+        """The code of an attribute's value as it is kept, new or known."""
+        known = self._index.get(value) if type(value) is str else None
+        return self.intern(label(value)) if known is None else known
+
     def put(self, number: int, name: str) -> None:
         self.codes[number] = self.intern(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -10,9 +11,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from opportune.catalog.columns import Coded, label
-from opportune.catalog.learn import said
-from opportune.catalog.record import FROM_CATALOGUE, Attribute, ItemRecord, decode_item, encode_item
+from opportune.catalog.columns import UNKNOWN, Coded, label
+from opportune.catalog.learn import catalogue_attributes, line_attributes, teaches
+from opportune.catalog.record import (
+    FROM_CATALOGUE,
+    FROM_EVENTS,
+    Attribute,
+    ItemRecord,
+    decode_item,
+    encode_item,
+)
 from opportune.clock import Millis
 from opportune.errors import Corrupt
 from opportune.events.event import Event, Line
@@ -252,14 +260,23 @@ class Catalog:
         """
         if not event.lines:
             return []
+        if event.kind == "item":
+            number = self.intern(event.lines[0].item_id)
+            stated = catalogue_attributes(event)
+            if number >= 0 and self._fold(number, stated, event.time, FROM_CATALOGUE, offset):
+                return [number]
+            return []
         changed: list[int] = []
-        for item_id, attributes, rank in said(event):
-            number = self.intern(item_id)
-            if number < 0:
+        for line in event.lines:
+            number = self._index.get(line.item_id, -1)
+            if number < 0 and (number := self.intern(line.item_id)) < 0:
                 continue
-            if rank < FROM_CATALOGUE and attributes.keys() <= self._settled_names(number):
-                continue
-            if self._fold(number, attributes, event.time, rank, offset):
+            settled = self._settled[number]
+            if settled is None:
+                settled = self._settled_names(number)
+            if teaches(event, line, settled) and self._fold(
+                number, line_attributes(event, line), event.time, FROM_EVENTS, offset
+            ):
                 changed.append(number)
         return changed
 
@@ -328,8 +345,12 @@ class Catalog:
         """Take records back from a checkpoint, after :meth:`import_numbering`. About 3 us each."""
         skip = len(RECORD_PREFIX)
         numbers: list[int] = []
-        columns: list[tuple[float, int, int, bool, bool, int]] = []
-        category_of, brand_of = self.categories.intern, self.brands.intern
+        price: list[float] = []
+        category: list[int] = []
+        brand: list[int] = []
+        available: list[bool] = []
+        listed: list[bool] = []
+        created: list[int] = []
         for key, data in records:
             number = self.intern(key[skip:])
             if number < 0:
@@ -338,22 +359,27 @@ class Catalog:
             self._public[number] = None
             self._settled[number] = None
             record = decode_item(data)
-            price, category, brand, available = _columns_of(record)
-            created = created_of(record) if "created_at" in record.attributes else record.first
+            attributes = record.attributes
             numbers.append(number)
-            columns.append(
-                (price, category_of(category), brand_of(brand), available, record.first > 0, created)
+            price.append(price_of(attributes["price"][0]) if "price" in attributes else math.nan)
+            category.append(
+                self.categories.code(attributes["category"][0]) if "category" in attributes else UNKNOWN
             )
+            brand.append(self.brands.code(attributes["brand"][0]) if "brand" in attributes else UNKNOWN)
+            available.append(attributes.keys().isdisjoint(_STOCK) or is_available(attributes))
+            listed.append(record.first > 0)
+            created.append(created_of(record) if "created_at" in attributes else record.first)
         if numbers:
             at = np.array(numbers, dtype=np.int32)
-            (
-                self._price[at],
-                self.categories.codes[at],
-                self.brands.codes[at],
-                self._available[at],
-                self._listed[at],
-                self._created[at],
-            ) = zip(*columns, strict=True)
+            self._price[at] = price
+            self.categories.codes[at] = category
+            self.brands.codes[at] = brand
+            self._available[at] = available
+            self._listed[at] = listed
+            self._created[at] = created
+        self._labels.clear()
+        for name in self._watched.keys() - {"category", "brand"}:
+            del self._watched[name]
         self.revision += 1
 
     def offset_of(self, item_id: str) -> int:
@@ -408,6 +434,9 @@ def price_of(value: Any) -> float:
 _OUT_OF_STOCK = frozenset(
     ("out of stock", "out_of_stock", "outofstock", "discontinued", "sold out", "false", "no")
 )
+
+
+_STOCK = frozenset(("deleted", "available", "in_stock", "availability", "stock"))
 
 
 def is_available(attributes: Mapping[str, Attribute]) -> bool:
