@@ -14,8 +14,8 @@ from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import SessionKnnConfig
 
 GRID: dict[str, tuple[float, ...]] = {
-    "recent_sessions": (250, 500, 1000, 2000, 4000),
-    "neighbours": (100, 200, 300, 500, 800, 1200),
+    "recent_sessions": (250, 500, 1000, 2000),
+    "neighbours": (100, 200, 300, 500),
     "position_decay": (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "anchor_decay": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0),
     "match_rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0),
@@ -25,7 +25,7 @@ GRID: dict[str, tuple[float, ...]] = {
     "before_factor": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     "rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
     "echo_items": (0, 3, 5, 7, 9, 12, 16),
-    "echo_sessions": (125, 250, 500, 1000, 2000),
+    "echo_sessions": (125, 250, 500),
     "echo_neighbours": (25, 50, 75, 100, 200, 300),
     "echo_weight": (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
     "seen": (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0),

@@ -90,3 +90,19 @@ def test_numbers_outside_the_table_are_ignored() -> None:
     source = described()
     source.describe([-1, 64], ["wooden chair", "wooden chair"])
     assert source.recommend(query(3)).item.tolist() == [4]
+
+
+def test_of_a_long_text_only_the_beginning_counts() -> None:
+    source = described()
+    source.describe([5], ["wooden " + "x " * 10_000 + "oak"])
+    assert set(source.recommend(query(3)).item.tolist()) == {4, 5}
+    assert source.recommend(query(4)).item.tolist() == [3]
+    source.describe([5], [" ".join(f"w{n}" for n in range(33))])
+    source.describe([2], ["w32"])
+    assert source.recommend(query(5)).item.tolist() == []
+
+
+def test_the_last_description_in_a_batch_stands() -> None:
+    source = described()
+    source.describe([3, 3], ["something else", TEXTS[3]])
+    assert source.recommend(query(3)).item.tolist() == [4]

@@ -20,7 +20,7 @@ from opportune.recommend.content_kernel import (
     START,
     ContentScratch,
     Words,
-    add_item,
+    add_items,
     ask_words,
     move_nodes,
 )
@@ -28,6 +28,8 @@ from opportune.recommend.source import Candidates, Interactions, Query
 
 _FIRST_NODES = 1 << 12
 MAX_VOCABULARY = 1 << 20
+MAX_TEXT = 2000
+"""Characters of a description that are read."""
 MOST_STALE = 256
 """Nodes of replaced descriptions that are put up with, beside a quarter of the live ones."""
 
@@ -47,6 +49,7 @@ class ContentSimilarity:
     def __init__(self, *, capacity_items: int = 1 << 22) -> None:
         self._capacity_items = capacity_items
         self._vocabulary: dict[str, int] = {}
+        self._described = 0  # 1 + the largest number described
         self._words = Words(
             node=np.zeros((_FIRST_NODES, 3), np.int32),
             item=np.zeros((capacity_items, 2), np.int32),
@@ -64,14 +67,33 @@ class ContentSimilarity:
 
     def describe(self, numbers: Sequence[int], texts: Sequence[str]) -> None:
         """The words of these items are now these; an empty text withdraws an item."""
-        for number, text in zip(numbers, texts, strict=True):
-            if 0 <= number < self._capacity_items:
-                self._describe(number, text)
+        changed: list[int] = []
+        ends: list[int] = []
+        terms: list[int] = []
+        for number, text in dict(zip(numbers, texts, strict=True)).items():
+            if not 0 <= number < self._capacity_items:
+                continue
+            found = self._terms(text)
+            if number < self._described and found == self._terms_of(number):
+                continue
+            changed.append(number)
+            terms += found
+            ends.append(len(terms))
+        if not changed:
+            return
+        used, live = int(self._words.state[NODES]), int(self._words.state[LIVE])
+        if used + len(terms) > len(self._words.node) or used - live > live // 4 + MOST_STALE:
+            self._compact(live + len(terms))
+        add_items(
+            self._words, np.array(changed, np.int32), np.array(ends, np.int64), np.array(terms, np.int32)
+        )
+        self._described = max(self._described, max(changed) + 1)
 
-    def _describe(self, number: int, text: str) -> None:
+    def _terms(self, text: str) -> list[int]:
+        """The numbers of a text's first 32 distinct words; new words get the next number."""
         vocabulary = self._vocabulary
         found: list[int] = []
-        for word in dict.fromkeys(words(text)):
+        for word in dict.fromkeys(words(text[:MAX_TEXT])):
             term = vocabulary.get(word)
             if term is None:
                 if len(vocabulary) == MAX_VOCABULARY:
@@ -80,25 +102,23 @@ class ContentSimilarity:
             found.append(term)
             if len(found) == MAX_TERMS:
                 break
-        index = self._words
-        start, length = index.item[number].tolist()
-        if index.node[start : start + length, 0].tolist() == found:
-            return
-        used, live = int(index.state[NODES]), int(index.state[LIVE])
-        if used + len(found) > len(index.node) or used - live > live // 4 + MOST_STALE:
-            self._compact(live)
-        add_item(self._words, number, np.array(found, np.int32))
+        return found
 
-    def _compact(self, live: int) -> None:
-        """Drop the nodes of descriptions that were replaced, in an arena at most half full. About 10 ns a
-        node."""
-        index = self._words
-        described = np.flatnonzero(index.item[:, LENGTH]).astype(np.int32)
-        described = described[np.argsort(index.item[described, START], kind="stable")]
-        room = max(len(index.node), 1 << (2 * live + MAX_TERMS).bit_length())
-        self._words = index._replace(node=np.zeros((room, 3), np.int32))
-        index.word[:, HEAD] = 0
-        move_nodes(index, self._words, described)
+    def _terms_of(self, number: int) -> list[int]:
+        start, length = self._words.item[number].tolist()
+        terms: list[int] = self._words.node[start : start + length, 0].tolist()
+        return terms
+
+    def _compact(self, expected: int) -> None:
+        """Drop the nodes of descriptions that were replaced, in an arena with room for twice ``expected``.
+        About 10 ns a node."""
+        old = self._words
+        described = np.flatnonzero(old.item[: self._described, LENGTH]).astype(np.int32)
+        described = described[np.argsort(old.item[described, START], kind="stable")]
+        room = max(len(old.node), 1 << (2 * expected).bit_length())
+        self._words = old._replace(node=np.zeros((room, 3), np.int32))
+        old.word[:, HEAD] = 0
+        move_nodes(old, self._words, described)
 
     def fit(self, interactions: Interactions) -> None:
         """Nothing to learn from touches."""

@@ -50,28 +50,34 @@ class ContentScratch(NamedTuple):
 
 
 @kernel
-def add_item(words: Words, number: int, terms: Ints) -> None:
-    """Replace the words of an item. O(words); the arena must have room for them."""
+def add_items(words: Words, numbers: Ints, ends: npt.NDArray[np.int64], terms: Ints) -> None:
+    """Replace the words of items, ``terms[ends[k - 1]:ends[k]]`` for the k-th. O(words); the arena must have
+    room for them."""
     node, item, word, state = words
-    for n in range(item[number, START], item[number, START] + item[number, LENGTH]):
-        word[node[n, WORD], LENGTH] -= 1
-    state[LIVE] -= item[number, LENGTH]
-    if item[number, LENGTH] > 0:
-        state[ITEMS] -= 1
-    start = state[NODES]
-    for at in range(len(terms)):
-        term = terms[at]
-        node[start + at, WORD] = term
-        node[start + at, ITEM] = number
-        node[start + at, OLDER] = word[term, HEAD]
-        word[term, HEAD] = start + at + 1
-        word[term, LENGTH] += 1
-    item[number, START] = start
-    item[number, LENGTH] = len(terms)
-    state[NODES] = start + len(terms)
-    state[LIVE] += len(terms)
-    if len(terms) > 0:
-        state[ITEMS] += 1
+    first = 0
+    for k in range(len(numbers)):
+        number = numbers[k]
+        for n in range(item[number, START], item[number, START] + item[number, LENGTH]):
+            word[node[n, WORD], LENGTH] -= 1
+        state[LIVE] -= item[number, LENGTH]
+        if item[number, LENGTH] > 0:
+            state[ITEMS] -= 1
+        start = state[NODES]
+        length = ends[k] - first
+        for at in range(length):
+            term = terms[first + at]
+            node[start + at, WORD] = term
+            node[start + at, ITEM] = number
+            node[start + at, OLDER] = word[term, HEAD]
+            word[term, HEAD] = start + at + 1
+            word[term, LENGTH] += 1
+        item[number, START] = start
+        item[number, LENGTH] = length
+        state[NODES] = start + length
+        state[LIVE] += length
+        if length > 0:
+            state[ITEMS] += 1
+        first = ends[k]
 
 
 @kernel
