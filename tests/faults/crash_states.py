@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from random import Random
 
-from tests.faults.ledger import Engine, expected_state, make_entry
+from tests.faults.ledger import Engine, Reference, make_entry
 
 from opportune.errors import OpportuneError
 from opportune.testing.disk import MemoryDisk, Operation, RecordingDisk, crash_state
@@ -46,10 +46,10 @@ class Run:
         elif action < 0.70:
             self._append()
         elif action < 0.88:
-            checkpoint = engine.begin_checkpoint()
+            checkpoint, seal = engine.begin_checkpoint()
             checkpoint.step(0.0)
             self._append()
-            engine.finish_checkpoint(checkpoint)
+            engine.finish_checkpoint(checkpoint, seal)
             self._note()
         elif action < 0.96:
             engine.store.compact(everything=random.random() < 0.5)
@@ -83,7 +83,7 @@ def check(files: dict[str, bytes], entries: list[bytes], acknowledged: int) -> E
     recovered = [entry for _, entry in engine.journal.scan(first)]
     assert end >= acknowledged, f"lost: the journal ends at {end - 1}, {acknowledged - 1} was acknowledged"
     assert recovered == entries[first - 1 : end - 1], "the journal holds what was not appended in this order"
-    assert engine.state() == expected_state(entries[: end - 1]), "the state is not the fold of the journal"
+    assert engine.state() == Reference(entries[: end - 1]).state(), "the state is not the fold of the journal"
     return engine
 
 
@@ -108,7 +108,7 @@ def go_on(files: dict[str, bytes], before: list[bytes], acknowledged: int, rando
         engine.journal.flush()
         marks.append((len(disk.operations), engine.journal.durable_seq))
         if random.random() < 0.3:
-            engine.finish_checkpoint(engine.begin_checkpoint())
+            engine.finish_checkpoint(*engine.begin_checkpoint())
     at = random.randint(began, len(disk.operations))
     then = marks[bisect_right(marks, (at, 1 << 60)) - 1][1]
     check(crash_state(disk.operations, at, random), entries, then)

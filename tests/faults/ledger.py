@@ -6,11 +6,14 @@ The fold notices everything: an entry that is lost, doubled, or applied in anoth
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
 import msgspec
 
+from opportune.clock import DAY
+from opportune.events.dedupe import Dedupe, Seal, digest
 from opportune.stores.cache import Checkpoint, RecordCache
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
@@ -49,6 +52,11 @@ def number_of(entry: bytes) -> int:
     return int(entry.split(b"|", 2)[1])
 
 
+def received(number: int) -> int:
+    """Entries come ten a day, so that marks expire."""
+    return number // 10 * DAY
+
+
 class Engine:
     """Append, fold at once, acknowledge after the flush; fuzzy checkpoints."""
 
@@ -56,12 +64,15 @@ class Engine:
         self.journal = Journal.open(disk, segment_bytes=segment_bytes)
         self.store = RecordStore.open(disk)
         check_agreement(self.journal, self.store, where=disk.name)
+        self.dedupe = Dedupe(self.store)
         codec = LedgerCodec()
         self.cache = RecordCache(self.store, lambda key: codec, capacity=capacity)
         for seq, entry in self.journal.scan(self.store.offset):
             self.fold(seq, entry)
 
     def fold(self, seq: int, entry: bytes) -> None:
+        number = number_of(entry)
+        self.dedupe.add("s", str(number), received(number))
         key = key_of(entry)
         if self.cache.get(key).offset >= seq:
             return
@@ -74,35 +85,46 @@ class Engine:
         for seq, entry in enumerate(entries, self.journal.append(entries)):
             self.fold(seq, entry)
 
-    def begin_checkpoint(self) -> Checkpoint:
+    def begin_checkpoint(self) -> tuple[Checkpoint, Seal]:
         offset = self.journal.next_seq
-        return self.cache.checkpoint(offset, {"at": offset}, {"note": b"%d" % offset})
+        checkpoint = self.cache.checkpoint(offset, {"at": offset}, {"note": b"%d" % offset})
+        return checkpoint, self.dedupe.begin()
 
-    def finish_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def finish_checkpoint(self, checkpoint: Checkpoint, seal: Seal) -> None:
         while not checkpoint.step():
             pass
         while self.journal.durable_seq <= checkpoint.highest_offset:
             self.journal.flush()
-        checkpoint.finish()
+        checkpoint.finish(seal.write)
         checkpoint.done()
+        seal.done()
 
     def state(self) -> bytes:
-        return canonical(self.cache.items())
+        marks = ((mark, b"%d" % day) for day, mark in self.dedupe.marks())
+        return canonical(self.cache.items()) + canonical(marks)
 
     def close(self) -> None:
         self.journal.close()
 
 
-def fold_into(ledgers: dict[str, Ledger], seq: int, entry: bytes) -> None:
-    """The readable reference of the fold: a dict."""
-    ledger = ledgers.setdefault(key_of(entry), Ledger())
-    ledger.offset, ledger.count = seq, ledger.count + 1
-    ledger.chain = zlib.crc32(entry, ledger.chain)
+class Reference:
+    """What the state must be, by plain dicts."""
 
+    def __init__(self, entries: Iterable[bytes] = ()) -> None:
+        self._ledgers: dict[str, Ledger] = {}
+        self._days: dict[int, int] = {}
+        for seq, entry in enumerate(entries, 1):
+            self.fold(seq, entry)
 
-def expected_state(entries: list[bytes]) -> bytes:
-    """The state after entries 1, 2, ..."""
-    ledgers: dict[str, Ledger] = {}
-    for seq, entry in enumerate(entries, 1):
-        fold_into(ledgers, seq, entry)
-    return canonical((key, msgspec.msgpack.encode(ledger)) for key, ledger in ledgers.items())
+    def fold(self, seq: int, entry: bytes) -> None:
+        ledger = self._ledgers.setdefault(key_of(entry), Ledger())
+        ledger.offset, ledger.count = seq, ledger.count + 1
+        ledger.chain = zlib.crc32(entry, ledger.chain)
+        number = number_of(entry)
+        self._days[number] = received(number) // DAY
+
+    def state(self) -> bytes:
+        newest = max(self._days.values(), default=0)
+        marks = [(digest("s", str(n)), day) for n, day in self._days.items() if day >= newest - 7]
+        items = [(key, msgspec.msgpack.encode(ledger)) for key, ledger in self._ledgers.items()]
+        return canonical(items) + canonical((mark, b"%d" % day) for mark, day in marks)

@@ -34,6 +34,7 @@ from random import Random
 from tests.faults.writer import Checker, write
 
 from opportune.errors import OpportuneError, StorageError
+from opportune.events.marks import Bloom, from_bytes
 from opportune.stores.disk import RealDisk
 from opportune.stores.extents import warm_up
 
@@ -177,6 +178,7 @@ def run(cuts: int, seed: int) -> int:
     random = Random(seed)
     written = 0
     warm_up()
+    Bloom(1, 1).add(from_bytes(b""))
     with loop_mount(64) as (place, again):
         checker = Checker(seed)
         folder = place / "data-0"

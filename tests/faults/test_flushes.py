@@ -88,6 +88,6 @@ def test_a_really_full_disk_is_said_clearly_and_loses_nothing(small_disk: Path) 
     ballast.unlink()
     with RealDisk(folder) as disk:
         engine = checker.check(disk, told)
-        engine.append([b"k1|x|goes on"])
+        engine.append([b"k1|999999|goes on"])
         assert engine.journal.flush() == checker.next_seq + 1
         engine.close()

@@ -6,11 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-import msgspec
-from tests.faults.ledger import Engine, Ledger, fold_into, make_entry
+from tests.faults.ledger import Engine, Reference, make_entry
 
 from opportune.stores.disk import Disk
-from opportune.stores.recovery import canonical
 
 SEGMENT_BYTES = 100_000
 
@@ -32,10 +30,10 @@ def write(disk: Disk, seed: int, acknowledge: Callable[[int], None], *, groups: 
         acknowledge(engine.journal.flush())
         dice = random.random()
         if dice < 0.05:
-            checkpoint = engine.begin_checkpoint()
+            checkpoint, seal = engine.begin_checkpoint()
             checkpoint.step(0.0)
             engine.append([entry(seed, engine.journal.next_seq)])
-            engine.finish_checkpoint(checkpoint)
+            engine.finish_checkpoint(checkpoint, seal)
             acknowledge(engine.journal.durable_seq)
         elif dice < 0.07:
             engine.store.compact()
@@ -50,7 +48,7 @@ class Checker:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.next_seq = 1
-        self._ledgers: dict[str, Ledger] = {}
+        self._reference = Reference()
 
     def check(self, disk: Disk, acknowledged: int) -> Engine:
         """Recover and compare: nothing acknowledged is lost, what was seen stays, nothing is counted twice,
@@ -68,8 +66,7 @@ class Checker:
         for seq, found in engine.journal.scan(first):
             assert found == entry(self.seed, seq), f"seq {seq} is not what was appended"
         for seq in range(self.next_seq, end):
-            fold_into(self._ledgers, seq, entry(self.seed, seq))
+            self._reference.fold(seq, entry(self.seed, seq))
         self.next_seq = end
-        expected = canonical((key, msgspec.msgpack.encode(ledger)) for key, ledger in self._ledgers.items())
-        assert engine.state() == expected, "the state is not the fold of the journal"
+        assert engine.state() == self._reference.state(), "the state is not the fold of the journal"
         return engine

@@ -69,7 +69,7 @@ class Dedupe:
         self._fresh: dict[bytes, int] = {}
         self._fresh_by_day: dict[int, bytearray] = {}
         self._sealing: dict[bytes, int] = {}
-        self._leaving: dict[bytes, int] = {}
+        self._leaving: list[dict[bytes, int]] = []
         self._newest: int | None = None
         self._oldest = -(1 << 60)
         names = [name for name in blobs.blobs(PREFIX) if name != _NEWEST]
@@ -87,6 +87,11 @@ class Dedupe:
     @property
     def full(self) -> bool:
         return len(self._fresh) + len(self._sealing) >= self._most_fresh
+
+    @property
+    def remembered_count(self) -> int:
+        """Sealed marks that are still in memory; they leave as new ones come."""
+        return sum(map(len, self._leaving))
 
     @property
     def sealed_count(self) -> int:
@@ -141,19 +146,27 @@ class Dedupe:
             marks = self._fresh_by_day[day] = bytearray()
         marks += mark
         if self._leaving:
-            # Let go of what is sealed a little at a time: dropping 100,000 marks at once would stall.
-            self._leaving.popitem()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget three marks that are sealed: dropping 100,000 at once would stall."""
+        for _ in range(3):
             if self._leaving:
-                self._leaving.popitem()
+                oldest = self._leaving[0]
+                if oldest:
+                    oldest.popitem()
+                else:
+                    del self._leaving[0]
 
     def _advance(self, newest: int) -> None:
         self._newest = newest
         self._oldest = newest - self._keep_days
 
     def _was_sealed(self, mark: bytes) -> bool:
-        day = self._leaving.get(mark)
-        if day is not None:
-            return day >= self._oldest
+        if self._leaving:
+            day = self._leaving[-1].get(mark)
+            if day is not None:
+                return day >= self._oldest
         return any(sealed.day >= self._oldest and sealed.has(mark) for sealed in self._sealed)
 
     def marks(self) -> Iterator[tuple[int, bytes]]:
@@ -178,6 +191,8 @@ class Dedupe:
     def _make_bloom(self, sealed: Iterable[Sealed], more: int) -> Bloom:
         live = [part for part in sealed if part.day >= self._oldest]
         bloom = Bloom(2 * (sum(part.count for part in live) + more), self._bloom_bytes)
+        # Adding nothing loads the compiled code now, and not when the first checkpoint runs beside requests.
+        bloom.add(from_bytes(b""))
         for part in live:
             bloom.add(part.digests())
         return bloom
@@ -244,7 +259,8 @@ class Seal:
         opened = [Sealed(name, dedupe._blobs.open_blob(name)) for name in self._new_names]
         dedupe._retired, dedupe._sealed = dedupe._sealed, [*self._kept, *opened]
         dedupe._bloom = self._bloom
-        dedupe._leaving, dedupe._sealing = dedupe._sealing, {}
+        dedupe._leaving.append(dedupe._sealing)
+        dedupe._sealing = {}
 
     def abandon(self) -> None:
         """On the folding thread: the marks are fresh again, for the next checkpoint."""

@@ -31,7 +31,7 @@ class Segment:
 
     __slots__ = ("_disk", "_reader", "_seqs", "_starts", "bytes", "end", "first", "path")
 
-    def __init__(self, disk: Disk, first: int) -> None:
+    def __init__(self, disk: Disk, first: int, folder: str = FOLDER) -> None:
         self._disk = disk
         self._reader: Reader | None = None
         self._seqs = array("Q")
@@ -39,7 +39,7 @@ class Segment:
         self.first = first
         self.end = first
         self.bytes = 0
-        self.path = f"{FOLDER}/{first:020d}{_SUFFIX}"
+        self.path = f"{folder}/{first:020d}{_SUFFIX}"
 
     @property
     def reader(self) -> Reader:
@@ -121,4 +121,4 @@ class Segment:
 def load_segments(disk: Disk, folder: str = FOLDER) -> list[Segment]:
     """Every segment in the folder, oldest first; nothing is read yet."""
     names = [name for name in disk.list(folder) if name.endswith(_SUFFIX)]
-    return [Segment(disk, int(name.removesuffix(_SUFFIX))) for name in names]
+    return [Segment(disk, int(name.removesuffix(_SUFFIX)), folder) for name in names]
