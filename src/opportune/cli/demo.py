@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +90,11 @@ def command(
             _shop(engine, keys.write, retail, own_data=bool(csv)),
         ]
 
+        crowd: list[subprocess.Popen[bytes]] = []
+
         def announce(address: str) -> None:
+            if not no_visitors:
+                crowd.append(_visitors(address, keys.write, csv))
             out = console()
             out.print()
             out.print(f"shop        {address}/", style="bold")
@@ -98,7 +104,22 @@ def command(
             if opens:
                 click.launch(f"{address}/")
 
-        serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce)
+        try:
+            serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce)
+        finally:
+            for process in crowd:
+                process.terminate()
+                process.wait()
+
+
+def _visitors(address: str, write_key: str, csv: Path | None) -> subprocess.Popen[bytes]:
+    """Simulated shoppers in a process of their own: they come over HTTP, as people do."""
+    arguments = ["--url", address, "--write-key", write_key]
+    if csv is not None:
+        arguments += ["--data", str(csv)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "opportune.demo.visitors", *arguments], stderr=subprocess.DEVNULL
+    )
 
 
 def forget(folder: Path) -> None:

@@ -148,7 +148,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/items",
         ingest.items,
         "capture",
-        "Items of the catalogue, up to 2,500",
+        "Items of the catalogue, up to 10,000",
         access="secret",
         request=Items,
         response=Tracked,

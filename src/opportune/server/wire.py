@@ -55,7 +55,7 @@ class CatalogItem(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Items(msgspec.Struct, kw_only=True):
-    """Items of the catalogue, up to 2,500."""
+    """Items of the catalogue, up to 10,000."""
 
     batch: list[CatalogItem]
 
