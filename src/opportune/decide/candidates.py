@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.catalog.items import Catalog
-from opportune.decide.blend import blend
 from opportune.decide.deadline import Stages
 from opportune.decide.placement import DEFAULT, GIVEN, Placement
 from opportune.decide.world import World
+from opportune.recommend.blend import blend
 from opportune.recommend.source import Candidates, Floats, Items, Query
 
 PINNED = "pinned"
@@ -147,7 +147,7 @@ def _pool(names: tuple[str, ...], answers: Sequence[tuple[Candidates, float]], c
         names,
         blended.items,
         blended.scores,
-        blended.sources.astype(np.int64),
+        blended.sources,
         blended.because,
         np.zeros(len(blended.items), dtype=np.int8),
         {
