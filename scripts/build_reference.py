@@ -159,7 +159,7 @@ def http_page() -> str:
         "known.",
         table(
             ("status", "code", "when"),
-            [(e.status, f"`{e.code}`", said[e.__name__]) for e in error_tree()],
+            [(e.status, f"`{e.code}`", said.get(e.__name__) or words(e.__name__)) for e in error_tree()],
         ),
     ]
     for tag in ("capture", "decide", "know", "account", "operate"):
@@ -185,6 +185,10 @@ def errors_said() -> dict[str, str]:
     """What the tree in the head of ``errors.py`` says of each error."""
     drawn = re.findall(r"[|`]-+ *(\w+) +(?:\d{3} +)?(.+)", errors.__doc__ or "")
     return {name: prose(text) for name, text in drawn}
+
+
+def words(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
 def error_tree() -> list[type[errors.OpportuneError]]:
