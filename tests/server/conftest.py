@@ -287,6 +287,17 @@ def server(shared: tuple[SmallEngine, RunningServer], engine: SmallEngine) -> Ru
 
 
 @pytest.fixture(scope="session")
+def start() -> Callable[..., RunningServer]:
+    """Serve any engine; who calls it stops it."""
+
+    def over(engine: Any) -> RunningServer:
+        app = create_app(engine, GroupWriter(engine, Metrics()), keys=KEYS)
+        return RunningServer(app, Patience(), sweep_s=1.0)
+
+    return over
+
+
+@pytest.fixture(scope="session")
 def clients(shared: tuple[SmallEngine, RunningServer]) -> Iterator[dict[str, httpx.Client]]:
     """Kept for the whole run: making a client reads every certificate of the machine, 0.1 s."""
     url = shared[1].url

@@ -114,6 +114,7 @@ class GroupWriter:
             timer.cancel()
         if self.healthy:
             self._nudged = True
+            self._idle.clear()
             self._schedule()
             await self._idle.wait()
             self.failure = "the server is shutting down"
@@ -313,7 +314,7 @@ class GroupWriter:
             log.error("cannot reopen the journal yet: %s", error)
             self._later("reopen", self.reopen_every_s, self._reopen)
             return
-        log.info("journal reopened; accepting posts")
+        log.warning("journal reopened; accepting posts")
         self.failure = ""
         self._later("maintain", 0.05, self._maintain)
 
