@@ -24,6 +24,7 @@ from opportune.recommend.content_kernel import (
     ask_words,
     move_nodes,
 )
+from opportune.recommend.pages import lazy_zeros
 from opportune.recommend.source import Candidates, Interactions, Query
 
 _FIRST_NODES = 1 << 12
@@ -52,13 +53,13 @@ class ContentSimilarity:
         self._described = 0  # 1 + the largest number described
         self._words = Words(
             node=np.zeros((_FIRST_NODES, 3), np.int32),
-            item=np.zeros((capacity_items, 2), np.int32),
-            word=np.zeros((MAX_VOCABULARY, 2), np.int32),
+            item=lazy_zeros((capacity_items, 2), np.int32),
+            word=lazy_zeros((MAX_VOCABULARY, 2), np.int32),
             state=np.zeros(3, np.int64),
         )
         touched = MAX_ITEMS * READ_PER_ITEM
         self._scratch = ContentScratch(
-            slot_of_item=np.zeros(capacity_items, np.int32),
+            slot_of_item=lazy_zeros(capacity_items, np.int32),
             item=np.zeros(touched, np.int32),
             score=np.zeros(touched),
             share=np.zeros((touched, MAX_ITEMS)),

@@ -15,6 +15,7 @@ from opportune.recommend.covisitation_kernel import (
     ask_neighbours,
     count_pairs,
 )
+from opportune.recommend.pages import lazy_zeros
 from opportune.recommend.source import Candidates, Interactions, Query
 
 
@@ -62,7 +63,7 @@ class CoVisitation:
         )
         rows = (config.last_items + 1) * config.neighbours
         self._scratch = PairScratch(
-            slot_of_item=np.zeros(config.capacity_items, np.int32),
+            slot_of_item=lazy_zeros(config.capacity_items, np.int32),
             item=np.zeros(rows, np.int32),
             score=np.zeros(rows),
             best_part=np.zeros(rows),
@@ -74,12 +75,12 @@ class CoVisitation:
     def _clear(self) -> None:
         config = self.config
         self._pairs = Pairs(
-            neighbour=np.zeros((config.capacity_items, config.neighbours), np.int32),
-            weight=np.zeros((config.capacity_items, config.neighbours), np.float32),
-            touches=np.zeros(config.capacity_items),
-            session=np.zeros(config.capacity_sessions, np.int64),
-            recent=np.zeros((config.capacity_sessions, WINDOW), np.int32),
-            recent_kind=np.zeros((config.capacity_sessions, WINDOW), np.int8),
+            neighbour=lazy_zeros((config.capacity_items, config.neighbours), np.int32),
+            weight=lazy_zeros((config.capacity_items, config.neighbours), np.float32),
+            touches=lazy_zeros(config.capacity_items, np.float64),
+            session=lazy_zeros(config.capacity_sessions, np.int64),
+            recent=lazy_zeros((config.capacity_sessions, WINDOW), np.int32),
+            recent_kind=lazy_zeros((config.capacity_sessions, WINDOW), np.int8),
             state=np.zeros(4, np.int64),
         )
 

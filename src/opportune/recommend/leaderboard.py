@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from opportune.clock import DAY, Millis
 from opportune.kernels import kernel
+from opportune.recommend.pages import lazy_zeros
 from opportune.recommend.source import Interactions
 from opportune.recommend.top import ranks_before, select_top
 
@@ -47,10 +48,10 @@ class Board(NamedTuple):
 
 def new_board(capacity_items: int, length: int, lists: int = 1) -> Board:
     return Board(
-        total=np.zeros(capacity_items),
-        list_of=np.zeros(capacity_items, np.int32),
-        place=np.zeros(capacity_items, np.int32),
-        top=np.zeros((lists, length), np.int32),
+        total=lazy_zeros(capacity_items, np.float64),
+        list_of=lazy_zeros(capacity_items, np.int32),
+        place=lazy_zeros(capacity_items, np.int32),
+        top=lazy_zeros((lists, length), np.int32),
         size=np.zeros(lists, np.int32),
         state=np.zeros(4, np.int64),
     )

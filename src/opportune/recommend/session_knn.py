@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from opportune.recommend.columns import newest_of_session, plain_interactions
+from opportune.recommend.pages import lazy_zeros
 from opportune.recommend.session_knn_config import (
     MAX_SESSION,
     RECENCY_STEPS,
@@ -67,10 +68,10 @@ class SessionKnn:
     def _clear(self) -> None:
         config = self.config
         self.index = Index(
-            arena=np.zeros((config.capacity_clicks, 4), np.int32),
-            kinds=np.zeros(config.capacity_clicks, np.int8),
-            items=np.zeros((config.capacity_items, 2), np.int32),
-            sessions=np.zeros((config.capacity_clicks, 2), np.int32),
+            arena=lazy_zeros((config.capacity_clicks, 4), np.int32),
+            kinds=lazy_zeros(config.capacity_clicks, np.int8),
+            items=lazy_zeros((config.capacity_items, 2), np.int32),
+            sessions=lazy_zeros((config.capacity_clicks, 2), np.int32),
             counters=np.zeros(2, np.int64),
         )
         self._rarity_bucket = -1
@@ -156,7 +157,7 @@ def _scratch(config: SessionKnnConfig) -> Scratch:
         similarity=np.zeros(m),
         ordered=np.zeros(m),
         walk=np.zeros(MAX_SESSION, np.int32),
-        slot_of_item=np.zeros(config.capacity_items, np.int32),
+        slot_of_item=lazy_zeros(config.capacity_items, np.int32),
         item=np.zeros(touched, np.int32),
         score=np.zeros(touched),
         echo=np.zeros(touched),

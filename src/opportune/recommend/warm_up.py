@@ -9,26 +9,28 @@ import numpy as np
 
 from opportune.recommend.blend import blend
 from opportune.recommend.content import ContentSimilarity
-from opportune.recommend.covisitation import CoVisitation
-from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
+from opportune.recommend.covisitation import CoVisitation, CoVisitationConfig
+from opportune.recommend.popular import Popular, PopularInCategory, Trending
 from opportune.recommend.session_knn import SessionKnn
+from opportune.recommend.session_knn_config import SessionKnnConfig
 from opportune.recommend.source import CandidateSource, Interactions, Query
+
+_ITEMS = 4
 
 
 def warm_up() -> float:
     """Run every source once on four touches; returns the seconds it took (minutes-long only where nothing is
     compiled yet: some tens of seconds)."""
     started = time.perf_counter()
-    content = ContentSimilarity()
+    content = ContentSimilarity(capacity_items=_ITEMS)
     content.describe([0, 1], ["red cup", "red plate"])
-    category = np.zeros(4, np.int32)
+    category = np.zeros(_ITEMS, np.int32)
     sources: list[CandidateSource] = [
-        SessionKnn(),
-        CoVisitation(),
-        Trending(),
-        Popular(),
-        MostBought(),
-        PopularInCategory(lambda: category),
+        SessionKnn(SessionKnnConfig(capacity_clicks=8, capacity_items=_ITEMS)),
+        CoVisitation(CoVisitationConfig(capacity_items=_ITEMS, capacity_sessions=8)),
+        Trending(capacity_items=_ITEMS),
+        Popular(capacity_items=_ITEMS),
+        PopularInCategory(lambda: category, capacity_items=_ITEMS),
         content,
     ]
     history = Interactions(
