@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -89,7 +90,8 @@ def propose(world: World, placement: Placement, query: Query, given: Items | Non
         answers.append((answer, source.weight))
     if given is not None and GIVEN not in names[: len(answers)]:
         answers.append((_as_given(given), 1e-6))
-    return _pool(names, answers, placement.pool if given is None else max(len(given), 1))
+    count = placement.pool if given is None else max(len(given), 1)
+    return _pool(names, answers, count, len(world.catalog))
 
 
 def ask(world: World, name: str, query: Query, stages: Stages, until_ns: int | None) -> Candidates:
@@ -100,7 +102,11 @@ def ask(world: World, name: str, query: Query, stages: Stages, until_ns: int | N
     stage = f"candidates.{name}"
 
     def work() -> Candidates:
-        return clean(world.sources[name].recommend(query), len(world.catalog))
+        found = world.sources[name].recommend(query)
+        # The dot product is finite only if all scores are, and ten times cheaper than looking at each.
+        if until_ns is not None and math.isfinite(found.score.dot(found.score)):
+            return found
+        return clean(found, len(world.catalog))
 
     if until_ns is None:
         return stages.run(stage, work, _NOTHING)
@@ -141,8 +147,13 @@ def _unit(score: Floats) -> Floats:
     return (score / np.float32(top)).astype(np.float32) if top > 0 else np.zeros_like(score)
 
 
-def _pool(names: tuple[str, ...], answers: Sequence[tuple[Candidates, float]], count: int) -> Pool:
+def _pool(
+    names: tuple[str, ...], answers: Sequence[tuple[Candidates, float]], count: int, n_items: int
+) -> Pool:
     blended = blend(answers, count)
+    # As unsigned numbers the negative ones are large: one comparison finds every number nobody has.
+    if (blended.items.view(np.uint32) >= n_items).any():
+        blended = blend([(clean(answer, n_items), weight) for answer, weight in answers], count)
     return Pool(
         names,
         blended.items,

@@ -27,7 +27,7 @@ class DecideRequest(msgspec.Struct, kw_only=True):
     explain: bool = False
 
 
-class Reason(msgspec.Struct, omit_defaults=True):
+class Reason(msgspec.Struct, omit_defaults=True, gc=False):
     """Why an item is shown: a ``code`` for machines, a ``text`` fit for the person it is shown to."""
 
     code: str
@@ -35,7 +35,7 @@ class Reason(msgspec.Struct, omit_defaults=True):
     item_id: str = ""
 
 
-class RankedItem(msgspec.Struct):
+class RankedItem(msgspec.Struct, gc=False):
     """``item`` is what the catalogue shows of the item; inside the engine it is JSON made once per item."""
 
     item_id: str
@@ -45,7 +45,7 @@ class RankedItem(msgspec.Struct):
     item: msgspec.Raw | dict[str, Any]
 
 
-class ExperimentInfo(msgspec.Struct):
+class ExperimentInfo(msgspec.Struct, gc=False):
     id: str = ""
     variant: str = ""
     holdout: bool = False
