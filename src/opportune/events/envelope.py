@@ -15,7 +15,7 @@ import msgspec
 from opportune.clock import Millis
 from opportune.errors import InvalidRequest
 from opportune.events import moments
-from opportune.events.salvage import is_writable, items_of, mend, tidied
+from opportune.events.salvage import is_writable, mend, salvage, tidied
 from opportune.events.wire import MAX_DEPTH, path_in, unreadable, without_path
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -70,17 +70,19 @@ def split_batch(body: bytes) -> Batch:
             remedy='send {"batch": [event, ...], "sentAt": "..."}',
         ) from error
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        salvaged = items_of(body)
-        if salvaged is None or not any(map(_is_readable, salvaged[0])):
-            raise InvalidRequest(
-                unreadable(error), where="$", remedy="send a JSON object in UTF-8"
-            ) from error
-        items, rest = salvaged
+        salvaged = salvage(body)
+        if salvaged is None:
+            raise _unreadable_body(error) from error
+        _check_count(len(salvaged))
+        items = salvaged.items()
+        if not any(map(_is_readable, items)):
+            raise _unreadable_body(error) from error
+        rest = salvaged.rest
         found = _BatchBody(
             [], rest.get("sentAt"), rest.get("writeKey"), rest.get("context"), rest.get("integrations")
         )
-        return _batch(list(items), found)
-    return _batch(list(found.batch), found)
+        return _batch([*items], found)
+    return _batch([*found.batch], found)
 
 
 def split_single(body: bytes) -> Batch:
@@ -97,14 +99,10 @@ def split_single(body: bytes) -> Batch:
             without_path(error), where=path_in(error), remedy="send one event as a JSON object"
         ) from error
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        mended = mend(body)
         try:
-            found = _decode_single(mended)
+            found = _decode_single(mend(body))
         except (msgspec.DecodeError, RecursionError, ValueError):
-            raise InvalidRequest(
-                unreadable(error), where="$", remedy="send a JSON object in UTF-8"
-            ) from error
-        body = mended
+            raise _unreadable_body(error) from error
     return Batch([body], sending_time(found.sent_at), _key(found.write_key), None, None)
 
 
@@ -141,24 +139,34 @@ def _check_size(body: bytes) -> None:
         )
 
 
+def _unreadable_body(error: Exception) -> InvalidRequest:
+    return InvalidRequest(unreadable(error), where="$", remedy="send a JSON object in UTF-8")
+
+
 def _is_readable(item: bytes) -> bool:
-    try:
-        _decode_raw(mend(item))
-    except RecursionError:
-        return True  # JSON, though not of a kind that we keep
-    except (msgspec.DecodeError, ValueError):
-        return False
-    return True
+    for attempt in (item, mend(item)):
+        try:
+            _decode_raw(attempt)
+        except RecursionError:
+            return True  # JSON, though not of a kind that we keep
+        except (msgspec.DecodeError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_BATCH_ITEMS:
+        raise InvalidRequest(
+            f"a batch holds at most {MAX_BATCH_ITEMS} events",
+            seen=count,
+            where="$.batch",
+            remedy=f"send smaller batches ({SOFT_BATCH_ITEMS} events is customary)",
+        )
 
 
 def _batch(items: list[RawItem], found: _BatchBody) -> Batch:
-    if len(items) > MAX_BATCH_ITEMS:
-        raise InvalidRequest(
-            f"a batch holds at most {MAX_BATCH_ITEMS} events",
-            seen=len(items),
-            where="$.batch",
-            remedy="send smaller batches (2,500 events is customary)",
-        )
+    _check_count(len(items))
     return Batch(
         items,
         sending_time(found.sent_at),

@@ -1,110 +1,88 @@
 """The slow path for broken bodies: find the items of a batch without believing its JSON.
 
 Only runs when the decoder refused the whole body, so that one poisoned event (a bare NaN, 10,000 levels of
-nesting, half a surrogate pair) does not take the other events of its batch with it.
+nesting, half a surrogate pair) does not take the other events of its batch with it. Anybody with the public
+key can cause it, so it is linear, and about as fast as reading good JSON.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from opportune.events.rejected import TOO_DEEP, Rejected
-
-MAX_SALVAGED_BYTES = 1024 * 1024
-"""A larger broken body is refused as a whole: cutting costs up to 0.2 s per megabyte."""
 
 _LEAST = -(2**63)
 _MOST = 2**63 - 1
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]+|[\]}]+|,', re.DOTALL)
-_BATCH_KEY = re.compile(rb'"batch"\s*:\s*\[')
-_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_BATCH = re.compile(rb'"batch"\s*:\s*\[')
 
 
-def items_of(body: bytes) -> tuple[list[bytes], dict[str, Any]] | None:
-    """The items of the top-level ``batch`` list as bytes, and the other top-level fields; None when brackets
-    or quotes do not match, there is no such list, or the body is over :data:`MAX_SALVAGED_BYTES`. O(n)."""
-    if len(body) > MAX_SALVAGED_BYTES:
+class Salvaged(NamedTuple):
+    """Where the items of a broken batch lie in ``body``: between neighbouring ``cuts``. ``rest`` are the
+    batch's other top-level fields."""
+
+    body: bytes
+    cuts: list[int]
+    rest: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.cuts) - 1
+
+    def items(self) -> list[bytes]:
+        cuts = self.cuts
+        return [self.body[cuts[n] + 1 : cuts[n + 1]].strip() for n in range(len(cuts) - 1)]
+
+
+def salvage(body: bytes) -> Salvaged | None:
+    """The items of the top-level ``batch`` list; None when brackets or quotes do not match, or there is no
+    such list. O(n), 30 ms a megabyte."""
+    plain = _ESCAPED.sub(b"__", body)
+    text = np.frombuffer(plain, np.uint8)
+    is_outside = (np.cumsum(text == ord('"'), dtype=np.int32) & 1) == 0
+    opened = ((text == ord("[")) | (text == ord("{"))) & is_outside
+    closed = ((text == ord("]")) | (text == ord("}"))) & is_outside
+    depth = np.cumsum(opened.astype(np.int8) - closed.astype(np.int8), dtype=np.int32)
+    start = next((found.end() for found in _BATCH.finditer(plain) if depth[found.end() - 1] == 2), None)
+    if start is None or depth[start - 1 :].min() >= 2:
         return None
-    start = _batch_start(body)
-    if start is None:
+    end = start + int(np.argmax(depth[start:] < 2))
+    rest = _rest(body[:start] + body[end:])
+    if rest is None:
         return None
-    items: list[bytes] = []
-    depth = 0
-    begin = start
-    for token in _TOKEN.finditer(body, start):
-        first = token[0][0]
-        if first in b"[{":
-            depth += len(token[0])
-        elif first in b"]}":
-            if depth - len(token[0]) < 0:
-                end = token.start() + depth
-                last = body[begin:end].strip()
-                if last or items:
-                    items.append(last)
-                rest = _rest(body[:start] + b"]" + body[end + 1 :])
-                return None if rest is None else (items, rest)
-            depth -= len(token[0])
-        elif first == 0x2C and depth == 0:
-            items.append(body[begin : token.start()].strip())
-            begin = token.end()
-    return None
-
-
-def _batch_start(body: bytes) -> int | None:
-    """The offset just after the ``[`` of the top-level ``batch``."""
-    depth = 0
-    for token in _TOKEN.finditer(body):
-        first = token[0][0]
-        if first in b"[{":
-            depth += len(token[0])
-        elif first in b"]}":
-            depth -= len(token[0])
-        elif depth == 1 and token[0] == b'"batch"':
-            opened = _BATCH_KEY.match(body, token.start())
-            if opened:
-                return opened.end()
-    return None
+    if not body[start:end].strip():
+        return Salvaged(body, [start - 1], rest)
+    commas = (text[start:end] == ord(",")) & is_outside[start:end] & (depth[start:end] == 2)
+    return Salvaged(body, [start - 1, *(np.flatnonzero(commas) + start).tolist(), end], rest)
 
 
 def _rest(body: bytes) -> dict[str, Any] | None:
     """The envelope with its batch emptied; None when that is broken too."""
     try:
-        found = msgspec.json.decode(mend(body), type=dict[str, Any])
+        return msgspec.json.decode(mend(body), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError, ValueError):
         return None
-    return found
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def mend(data: bytes) -> bytes:
-    """Replace escaped halves of surrogate pairs by U+FFFD; the very same object when there are none."""
-    if b"\\u" not in data:
+    """JSON with the halves of surrogate pairs in it replaced by U+FFFD; the very same object where there are
+    none, or something else is wrong. O(n); Python's own JSON reader lets halves pass, ours does not."""
+    if not _HALF.search(data):
         return data
-    parts: list[bytes] = []
-    done = 0
-    high: re.Match[bytes] | None = None
-    for escape in _ESCAPE.finditer(data):
-        code = int(escape[1], 16) if escape[1] else 0
-        if 0xDC00 <= code <= 0xDFFF and high is not None and high.end() == escape.start():
-            high = None
-            continue
-        if high is not None:
-            parts += (data[done : high.start()], b"\\ufffd")
-            done = high.end()
-            high = None
-        if 0xD800 <= code <= 0xDBFF:
-            high = escape
-        elif 0xDC00 <= code <= 0xDFFF:
-            parts += (data[done : escape.start()], b"\\ufffd")
-            done = escape.end()
-    if high is not None:
-        parts += (data[done : high.start()], b"\\ufffd")
-        done = high.end()
-    return data if not parts else b"".join((*parts, data[done:]))
+    try:
+        text = json.dumps(json.loads(data.decode()), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return data
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def is_writable(values: Iterable[Any], depth: int) -> bool:
