@@ -1,4 +1,4 @@
-"""A shop small enough to reason about: three kinds of things that are bought together, by two customers each."""
+"""A shop small enough to reason about: three kinds of things, each bought together by its own customers."""
 
 from __future__ import annotations
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.demo.conftest import FIRST_DAY, NOW
+
 from opportune import Engine
 from opportune.clock import DAY, FixedClock
 from opportune.demo.load import SOURCE, catalogue_events, history_events, is_loaded, load, n_events, shift_ms
 from opportune.demo.retail import Retail
-from tests.demo.conftest import FIRST_DAY, NOW
 
 
 def test_catalogue_events_carry_what_a_shop_needs(retail: Retail) -> None:

@@ -122,7 +122,7 @@ def test_shipped_data_is_compact_and_whole() -> None:
 
 
 def test_damaged_data_says_what_to_do() -> None:
-    with pytest.raises(Corrupt, match="the demo data does not begin with OPRETAIL.*: reinstall the package"):
+    with pytest.raises(Corrupt, match=r"the demo data does not begin with OPRETAIL.*: reinstall the package"):
         unpack(b"PK\x03\x04nonsense")
     with pytest.raises(Corrupt, match=r"the demo data cannot be read \(.*\): reinstall the package"):
         unpack(MAGIC + b"\x00" * 40)
