@@ -1,0 +1,243 @@
+"""The console over HTTP, on a real engine."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.console.conftest import KEYS, NOW, Seen
+from tests.demo.asgi import Client
+
+PAGES = ["/", "/events", "/people", "/decisions", "/accounting", "/placements"]
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/people/user_id:ada", "/decisions/x", "/dead-letters/x"])
+def test_strangers_are_sent_to_the_door(visitor: Client, path: str) -> None:
+    answer = visitor.get(path)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/login?next=%2F")
+    as_json = visitor.get("/overview.json" if path == "/" else f"{path}.json")
+    assert as_json.status_code == 401
+    assert as_json.json()["code"] == "unauthorized"
+
+
+def test_signing_in_and_out(visitor: Client) -> None:
+    wrong = visitor.post("/login", {"key": "wk_test"})
+    assert wrong.status_code == 401
+    assert "this is not the secret key" in wrong.text
+    answer = visitor.post("/login", {"key": " sk_test ", "next": "/people?q=ada"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/people?q=ada")
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    page = visitor.get("/").text
+    token = re.search(r'name="csrf" value="(\w+)"', page)
+    assert token is not None
+    assert visitor.post("/logout", {"csrf": "forged"}).status_code == 403
+    assert visitor.post("/logout", {"csrf": token[1]}).status_code == 303
+    assert visitor.get("/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", ""]
+)
+def test_signing_in_leads_nowhere_else(visitor: Client, target: str) -> None:
+    answer = visitor.post("/login", {"key": KEYS.secret, "next": target})
+    assert answer.headers["location"] == "/"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_has_one_heading_and_a_json_twin(console: Client, path: str) -> None:
+    page = console.get(path)
+    assert page.status_code == 200
+    assert page.text.count("<h1>") == 1
+    assert 'aria-current="page"' in page.text
+    twin = console.get("/overview.json" if path == "/" else f"{path}.json")
+    assert twin.status_code == 200
+    assert twin.headers["content-type"] == "application/json"
+    assert isinstance(twin.json(), dict)
+
+
+def test_json_with_the_secret_key_alone(visitor: Client) -> None:
+    answer = visitor.get("/accounting.json", headers={"authorization": f"Bearer {KEYS.secret}"})
+    assert answer.json()["balanced"] is True
+
+
+def test_overview_counts(console: Client) -> None:
+    data = console.get("/overview.json").json()
+    assert data["accounting"]["total"]["received"] == 12 + 6 * 4 + 5 + 1 + 1
+    assert data["dead_letters"]["open"] == 1
+    assert data["decisions_per_s"] == 0.1
+    assert data["placements"] == {"home_recs": 1}
+    assert "0.1" in console.get("/?rows=1").text
+
+
+def test_live_events_newest_first_and_only_what_is_new(console: Client, seen: Seen) -> None:
+    data = console.get("/events.json").json()
+    sequence = [event["seq"] for event in data["events"]]
+    assert sequence == sorted(sequence, reverse=True)
+    assert data["events"][0]["name"] == "product_added"
+    assert data["newest"] == sequence[0]
+    seen.engine.ingest([{"type": "page", "anonymousId": "new"}], source="web")
+    rows = console.get(f"/events?rows=1&after={data['newest']}").text
+    assert rows.count("<tr ") == 1
+    assert "anonymous_id:new" in rows
+    assert console.get("/events?after=x").status_code == 400
+
+
+def test_filtering_events(console: Client) -> None:
+    found = console.get("/events.json?q=ada-browser+viewed").json()["events"]
+    assert len(found) == 2
+    assert {event["items"][0]["item_id"] for event in found} == {"i1", "i3"}
+    assert "Nothing matches" in console.get("/events?q=zebra").text
+
+
+def test_a_person_is_found_by_any_identifier(console: Client) -> None:
+    assert console.get("/people.json?q=ada-browser").json()["found"] == ["anonymous_id:ada-browser"]
+    assert console.get("/people.json?q=user_id:ada").json()["found"] == ["user_id:ada"]
+    assert console.get("/people.json?q=nobody").json()["found"] == []
+    assert "Nobody is known by this" in console.get("/people?q=nobody").text
+
+
+def test_a_person_with_the_evidence(console: Client) -> None:
+    data = console.get("/people/anonymous_id:ada-browser.json").json()
+    assert data["id"] == "user_id:ada"
+    assert {i["identifier"] for i in data["identifiers"]} == {"user_id:ada", "anonymous_id:ada-browser"}
+    assert [link["rule"] for link in data["links"]] == ["identify"]
+    assert [link["reason"] for link in data["refused"]] == ["limit:user_id"]
+    page = console.get("/people/anonymous_id:ada-browser").text
+    assert "limit:user_id" in page
+    assert 'class="graph"' in page
+    assert "red mug" in page
+    assert "Thing &lt;1&gt;" in page
+    assert "<h1>Ada &lt;b&gt;</h1>" in page
+    assert "affinity_category" in page
+
+
+def test_nobody_is_a_page_and_a_json_error(console: Client) -> None:
+    page = console.get("/people/user_id:nobody")
+    assert page.status_code == 404
+    assert "nobody is known by this identifier" in page.text
+    assert console.get("/people/user_id:nobody.json").json()["code"] == "not_found"
+    assert console.get("/nowhere").status_code == 404
+    assert console.get("/nowhere.json").json()["message"] == "nothing is at this address"
+
+
+def test_a_decision_with_reasons_waterfall_and_outcomes(console: Client, seen: Seen) -> None:
+    data = console.get(f"/decisions/{seen.decision_id}.json").json()
+    shown = [c for c in data["explanation"]["candidates"] if c["shown_at"]]
+    assert all(c["reason"] for c in shown)
+    assert [o["kind"] for o in data["outcomes"]] == ["cart"]
+    page = console.get(f"/decisions/{seen.decision_id}").text
+    assert "Where the time went" in page
+    for stage in data["explanation"]["waterfall"]:
+        if "start_ms" in stage:
+            assert f'class="depth-0">{stage["stage"]}</th>' in page
+    assert shown[0]["reason"].replace("<", "&lt;").replace(">", "&gt;") in page
+    assert '<span class="badge good">cart</span>' in page
+    assert console.get("/decisions/ffffffffffffffffffffffff").status_code == 404
+
+
+def test_decisions_of_a_placement(console: Client, seen: Seen) -> None:
+    assert len(console.get("/decisions.json?placement=home_recs").json()["decisions"]) == 1
+    assert console.get("/decisions.json?placement=cart_upsell").json()["decisions"] == []
+    assert seen.decision_id in console.get("/decisions").text
+
+
+def test_the_books_agree_by_source(console: Client) -> None:
+    page = console.get("/accounting").text
+    assert "the sums agree" in page
+    assert '<th scope="row">feed</th><td class="num">12</td>' in page
+    assert "missing field 1" in page
+
+
+def csrf(console: Client, path: str) -> str:
+    token = re.search(r'name="csrf" value="(\w+)"', console.get(path).text)
+    assert token is not None
+    return token[1]
+
+
+def test_a_dead_letter_is_fixed_and_stored(console: Client, seen: Seen) -> None:
+    address = f"/dead-letters/{seen.letter_id}"
+    page = console.get(address).text
+    assert "&lt;i&gt;free&lt;/i&gt;" in page
+    assert "<i>free" not in page
+    token = csrf(console, address)
+    assert console.post(f"{address}/replay", {"csrf": "forged"}).status_code == 403
+
+    again = console.post(f"{address}/replay", {"csrf": token, "raw": '{"type": "track", "userId": "ada"}'})
+    assert again.headers["location"] == f"{address}?said=rejected"
+    assert "refused again" in console.get(again.headers["location"]).text
+    assert console.get(f"{address}.json").json()["attempt"] == 1
+
+    fixed = (
+        '{"type": "track", "userId": "ada", "event": "Product Viewed", "properties": {"product_id": "i2"}}'
+    )
+    done = console.post(f"{address}/replay", {"csrf": token, "raw": fixed})
+    assert done.headers["location"] == "/accounting?said=stored"
+    assert "The event is stored now." in console.get(done.headers["location"]).text
+    assert console.get(address).status_code == 404
+    books = console.get("/accounting.json").json()
+    assert books["balanced"] is True
+    assert books["total"]["rejected"] == 0
+    assert books["total"]["replayed"] == 1
+
+
+def test_a_dead_letter_is_discarded(console: Client, seen: Seen) -> None:
+    address = f"/dead-letters/{seen.letter_id}"
+    done = console.post(f"{address}/discard", {"csrf": csrf(console, address)})
+    assert done.headers["location"] == "/accounting?said=discarded"
+    assert console.get("/accounting.json").json()["dead_letters"]["summary"]["resolved"] == {"discarded": 1}
+
+
+def test_placements_as_they_are_in_force(console: Client, seen: Seen) -> None:
+    names = [p["name"] for p in console.get("/placements.json").json()["placements"]]
+    assert names == [p.name for p in seen.engine.workspace.placements]
+    page = console.get("/placements").text
+    assert "Candidate sources by weight" in page
+
+
+def test_first_view_weighs_less_than_60_kb_and_nothing_comes_from_elsewhere(console: Client) -> None:
+    for path in PAGES:
+        page = console.get(path, headers={"accept-encoding": "gzip"})
+        weight = page.num_bytes_downloaded
+        for part in re.findall(r'(?:src|rel="stylesheet" href|rel="icon" href)="([^"]+)"', page.text):
+            assert part.startswith("/static/")
+            asset = console.get(part, headers={"accept-encoding": "gzip"})
+            assert asset.status_code == 200
+            weight += asset.num_bytes_downloaded
+        assert 5_000 < weight < 60_000
+        assert not re.findall(r"<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=", page.text)
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert page.headers["cache-control"] == "no-store"
+
+
+def test_an_empty_engine_has_friendly_pages(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from opportune import Engine
+    from opportune.clock import FixedClock
+    from opportune.console import create_console
+    from opportune.server.sessions import Sessions
+
+    with Engine.open(tmp_path_factory.mktemp("empty"), clock=FixedClock(NOW)) as engine:
+        client = Client(create_console(engine, Sessions(KEYS, engine.clock)))
+        client.post("/login", {"key": KEYS.secret})
+        for path, words in {
+            "/": "No decision yet",
+            "/events": "No event yet",
+            "/people": "Nobody yet",
+            "/decisions": "No decision yet",
+            "/accounting": "No dead letter",
+        }.items():
+            page = client.get(path)
+            assert page.status_code == 200
+            assert words in page.text
+
+
+def test_mounted_elsewhere_every_link_follows(seen: Seen) -> None:
+    from opportune.console import create_console
+    from opportune.server.sessions import Sessions
+
+    client = Client(create_console(seen.engine, Sessions(KEYS, seen.clock)), root_path="/console")
+    client.post("/console/login", {"key": KEYS.secret})
+    page = client.get("/console/").text
+    links = re.findall(r'(?:href|src|action)="(/[^"]*)"', page)
+    assert links
+    assert all(link.startswith("/console/") for link in links)
