@@ -16,9 +16,9 @@ from opportune.recommend.session_knn_config import SessionKnnConfig
 GRID: dict[str, tuple[float, ...]] = {
     "recent_sessions": (250, 500, 1000, 2000),
     "neighbours": (100, 200, 300, 500),
-    "position_decay": (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
+    "position_decay": (0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "anchor_decay": (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0),
-    "match_rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0),
+    "match_rarity": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
     "length_power": (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0),
     "after_decay": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
     "before_decay": (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),

@@ -49,6 +49,9 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``revisit * revisit_decay ** r * touches ** revisit_power`` of the total score of all items is added. The
     placement decides whether they may be shown.
 
+    The defaults are what the last training sessions of two public shops (Diginetica, YooChoose) agree on;
+    sizes are kept small enough for a tenth of a millisecond a query on a catalogue of 40,000 items.
+
     Rarity is ``log(1 + clicks / clicks of the item)``. ``capacity_clicks`` (a power of two) bounds memory
     at 25 bytes a click: the newest clicks are kept. ``capacity_items`` bounds item numbers. Pages are touched
     only when used, so both are cheap to set high.
@@ -58,24 +61,24 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     neighbours: int = 200
     last_items: int = 9
     linear_positions: bool = False
-    position_decay: float = 0.5
-    anchor_decay: float = 0.9
-    match_rarity: float = 2.0
+    position_decay: float = 0.4
+    anchor_decay: float = 1.0
+    match_rarity: float = 3.0
     length_power: float = 0.2
     recency_half_life: float = 0.0
-    after_decay: float = 0.85
-    before_decay: float = 0.75
+    after_decay: float = 0.8
+    before_decay: float = 0.7
     before_factor: float = 1.0
     rarity: float = 1.5
     echo_items: int = 12
     echo_sessions: int = 250
     echo_neighbours: int = 50
     echo_weight: float = 0.3
-    seen: float = 1.0
-    seen_last: float = 0.7
-    revisit: float = 0.05
-    revisit_decay: float = 0.8
-    revisit_power: float = 1.0
+    seen: float = 0.7
+    seen_last: float = 0.3
+    revisit: float = 0.04
+    revisit_decay: float = 0.9
+    revisit_power: float = 0.5
     kind_weight: tuple[float, float, float] = (1.0, 1.5, 2.0)
     capacity_clicks: int = 1 << 24
     capacity_items: int = 1 << 22
@@ -121,6 +124,7 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
             before_factor=1.0,
             rarity=1.0,
             echo_items=0,
+            seen=1.0,
             seen_last=1.0,
             revisit=0.0,
             kind_weight=(1.0, 1.0, 1.0),
