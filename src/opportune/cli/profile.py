@@ -43,9 +43,11 @@ def _print(found: dict[str, Any]) -> None:
     ]
     print_table(("identifier", "events", "last seen (UTC)"), rows, title="who")
     if found["links"]:
-        columns = list(found["links"][0])
-        links = [[shown(link.get(name)) for name in columns] for link in found["links"]]
-        print_table(columns, links, title="why we think so")
+        links = [
+            (link["a"], link["b"], link["rule"], when(link["time"]), link["source"], link["count"])
+            for link in found["links"]
+        ]
+        print_table(("one", "other", "rule", "first (UTC)", "source", "times"), links, title="why they are one")
     traits = [(name, shown(trait["value"])) for name, trait in found["traits"].items()]
     if traits:
         print_table(("trait", "value"), traits, title="traits")
