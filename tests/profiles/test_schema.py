@@ -200,6 +200,24 @@ def test_traits_are_the_latest_by_event_time():
     assert reverse.traits == leaf.traits
 
 
+def test_traits_of_one_instant_are_settled_by_source_then_value():
+    schema = ProfileSchema([])
+
+    def said(value, source="web"):
+        return event("identify", NOW, kind="identify", traits={"plan": value}, source=source)
+
+    for stands, other in (
+        (said("a", "web"), said("z", "app")),
+        (said("gold"), said("free")),
+        (said(7), said(3)),
+    ):
+        for order in ((stands, other), (other, stands)):
+            leaf = folded(schema, *order)
+            assert leaf.traits["plan"].value == stands.traits["plan"]
+            merged = schema.combine([folded(schema, each) for each in order])
+            assert merged.traits == leaf.traits
+
+
 def test_exposures_are_the_last_twenty_decisions():
     schema = ProfileSchema([])
     leaf = schema.zero()

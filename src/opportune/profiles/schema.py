@@ -81,7 +81,6 @@ class ProfileSchema:
             slots.append(Slot(feature, len(slots)))
         self._slots = [*self._row_slots, *self._life_slots]
         self.spans = spans_of([w for s in self._row_slots for w in s.feature.parsed_windows()])
-        self._minutes = self.spans[0]
         self._zero_row = [s.accumulator.zero for s in self._row_slots]
         self._zero_life = [s.accumulator.zero for s in self._life_slots]
         self._complex_row = [(s.index, s.accumulator) for s in self._row_slots if not s.accumulator.plain]
@@ -143,8 +142,9 @@ class ProfileSchema:
         if self._of_item and len(lines) > 1:
             lines = [line for line in lines if line.item_id == item_id] if item_id else lines[:1]
         if plan.row.any:
+            # A row of this minute that should have rolled up by now does so when the leaf is settled.
             row = leaf.rows.get(minute * LEVELS)
-            if row is None or newest // MINUTE - minute > self._minutes:
+            if row is None:
                 row = self._row(leaf, time, newest)
             apply(row, plan.row, event, lines, time)
         if plan.life.any:

@@ -233,9 +233,11 @@ _GAPS = (0, 1, SECOND, 40 * SECOND, MINUTE, 7 * MINUTE, 31 * MINUTE, HOUR, 5 * H
 def shop_events(
     *, max_size: int = 14, identifiers: Sequence[tuple[str, ...]] = (("anonymous_id:a1",),)
 ) -> st.SearchStrategy[list[Event]]:
-    """Events of a shop over 120 days from :data:`START`, in time order, with gaps from none to 40 days:
-    views, carts, orders of several lines, searches, coupons, dismissals, identify calls with traits. Some differ
-    in nothing but their time, or not at all."""
+    """Events of a shop over 120 days from :data:`START`, in time order, with gaps from none to 40 days.
+
+    Views, carts, orders of several lines, searches, coupons, dismissals, identify calls with traits. Some
+    differ in nothing but their time, or not at all.
+    """
 
     def events(start: int, codes: list[int]) -> list[Event]:
         time = START + start
