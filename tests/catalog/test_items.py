@@ -194,6 +194,17 @@ def test_a_line_is_described_with_what_it_does_not_say() -> None:
     assert catalog.described(unknown) is unknown
 
 
+def test_names_are_bounded_in_number_and_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opportune.catalog.columns.MAX_NAMES", 3)
+    catalog = Catalog()
+    for k in range(5):
+        catalog.apply(viewed("A", NOW + k, category=f"c{k}"), k + 1)
+        catalog.upsert(f"B{k}", {"category": f"c{k}", "brand": "x" * 500}, NOW)
+    assert catalog.category_names == ["c0", "c1", "c2"]
+    assert catalog.category.tolist() == [-1, 0, 1, 2, -1, -1]
+    assert [len(name) for name in catalog.brand_names] == [200]
+
+
 def test_unusable_ids_get_no_number() -> None:
     catalog = Catalog(limit=2)
     assert catalog.intern("") == -1

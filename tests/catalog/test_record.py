@@ -106,6 +106,13 @@ def test_true_and_one_are_different_values_of_one_order() -> None:
     assert encode_item(one_way) == encode_item(other_way)
 
 
+@pytest.mark.parametrize(("one", "other"), [([1], [1.0]), (0.0, -0.0), ({"a": True}, {"a": 1})])
+def test_equal_values_that_are_kept_differently_have_one_order(one: Any, other: Any) -> None:
+    one_way = folded([({"x": one}, 1, FROM_CATALOGUE), ({"x": other}, 1, FROM_CATALOGUE)])
+    other_way = folded([({"x": other}, 1, FROM_CATALOGUE), ({"x": one}, 1, FROM_CATALOGUE)])
+    assert encode_item(one_way) == encode_item(other_way)
+
+
 def test_bytes_round_trip() -> None:
     record = folded([({"name": "Tasse à café", "tags": ["a", {"b": 1}]}, 5, FROM_CATALOGUE)])
     record.offset = 17

@@ -150,7 +150,9 @@ def test_the_defaults_do_without_sources_that_do_not_exist() -> None:
 def test_a_file_is_read_and_a_missing_one_named(tmp_path: Path) -> None:
     path = tmp_path / "placements.yaml"
     path.write_text("placements: [{name: a, title: Größe}]", encoding="utf-8")
-    assert load_placements(path).get("a").title == "Größe"
+    placements = load_placements(path)
+    assert placements.get("a").title == "Größe"
+    assert placements.get("recommendations").count == 8
     with pytest.raises(InvalidDefinition, match="cannot read the definition file"):
         load_placements(tmp_path / "none.yaml")
 

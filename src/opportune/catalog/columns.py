@@ -10,6 +10,9 @@ import numpy.typing as npt
 from opportune.catalog.text import slug
 
 UNKNOWN = -1
+MAX_NAMES = 100_000
+"""Names per attribute; later new ones are unknown, because a public write key must not fill the memory."""
+MAX_NAME_CHARS = 200
 
 
 def label(value: Any) -> str:
@@ -19,20 +22,21 @@ def label(value: Any) -> str:
     ['Red', 'true', '12', '12.5', 'a / b', '', '']
     """
     if isinstance(value, str):
-        return value.strip()
+        return value.strip()[:MAX_NAME_CHARS]
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list):
-        return " / ".join(part for part in map(label, value) if part)
+        return " / ".join(part for part in map(label, value) if part)[:MAX_NAME_CHARS]
     return ""
 
 
 class Coded:
     """One attribute as codes: ``codes[number]`` (int32) indexes ``names``, -1 where the item has none.
 
-    Codes are given in order of first appearance and never change. Growing doubles the array: O(1) amortised.
+    Codes are given in order of first appearance and never change; at most ``MAX_NAMES`` are given. Growing
+    doubles the array: O(1) amortised.
     """
 
     def __init__(self, capacity: int = 64) -> None:
@@ -52,7 +56,7 @@ class Coded:
         """The code of a name, new or known; -1 for the empty name."""
         code = self._index.get(name)
         if code is None:
-            if not name:
+            if not name or len(self.names) >= MAX_NAMES:
                 return UNKNOWN
             code = len(self.names)
             self.names.append(name)

@@ -28,6 +28,7 @@ from opportune.events.event import Event, Line
 RECORD_PREFIX: Final = "item:"
 MAX_ID_CHARS: Final = 256
 _PUBLIC_VALUE_BYTES = 512
+_TEXT_CHARS = 500
 _TEXT_ATTRIBUTES = ("name", "title", "category", "brand", "description")
 
 _json = msgspec.json.Encoder()
@@ -247,9 +248,12 @@ class Catalog:
         return Line(line.item_id, line.quantity, line.price, category, brand, line.position)
 
     def text_of(self, number: int) -> str:
-        """The words an item is described with, for search and content similarity."""
+        """The words an item is described with, for search and content similarity; 500 characters of each
+        attribute at most."""
         record = self.record(number)
-        return " ".join(filter(None, (label(record.value(attribute)) for attribute in _TEXT_ATTRIBUTES)))
+        values = (record.value(attribute) for attribute in _TEXT_ATTRIBUTES)
+        texts = (value[:_TEXT_CHARS] if isinstance(value, str) else label(value) for value in values)
+        return " ".join(filter(None, texts))
 
     # -- change
 

@@ -76,8 +76,9 @@ def _wins(offered: Attribute, standing: Attribute) -> bool:
         return offered[2] > standing[2]
     if offered[1] != standing[1]:
         return offered[1] > standing[1]
-    if offered[0] == standing[0] and type(offered[0]) is type(standing[0]):
+    if isinstance(offered[0], str) and offered[0] == standing[0]:
         return False
+    # As bytes, because equal values such as 1, 1.0 and True are kept differently.
     return _value_encoder.encode(offered[0]) > _value_encoder.encode(standing[0])
 
 

@@ -22,6 +22,8 @@ GIVEN = "given"
 """The pseudo source that keeps the order of the candidates in the request."""
 DEFAULT = "default"
 """The last step of every fallback ladder: the placement's own items."""
+RECOMMENDATIONS = "recommendations"
+"""The placement behind ``/api/recommendations``."""
 MAX_COUNT = 200
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -232,8 +234,15 @@ def read_placements(
 
 
 def load_placements(path: Path, sources: Collection[str] = SOURCES) -> Placements:
-    """Read the file at ``path``; see :func:`read_placements`."""
-    return read_placements(definitions.read(path), sources, name=path.name)
+    """Read the file at ``path``; see :func:`read_placements`.
+
+    ``recommendations`` is added from the defaults when the file has none, so that ``/api/recommendations``
+    works in every workspace.
+    """
+    found = read_placements(definitions.read(path), sources, name=path.name)
+    if RECOMMENDATIONS not in found.by_name:
+        found.by_name[RECOMMENDATIONS] = default_placements(sources).get(RECOMMENDATIONS)
+    return found
 
 
 def default_placements(sources: Collection[str] = SOURCES) -> Placements:

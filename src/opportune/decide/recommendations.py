@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
+from opportune.decide.placement import RECOMMENDATIONS
 from opportune.decide.request import DecideRequest, Decision
-
-PLACEMENT = "recommendations"
 
 
 class RecommendationsRequest(msgspec.Struct, kw_only=True):
@@ -18,7 +17,7 @@ class RecommendationsRequest(msgspec.Struct, kw_only=True):
     session_id: str = ""
     current_page: str = ""
     events_in_session: list[dict[str, Any]] = []
-    placement: str = PLACEMENT
+    placement: str = RECOMMENDATIONS
     user_id: str | None = None
     anonymous_id: str | None = None
     count: int | None = None
@@ -29,7 +28,7 @@ class RecommendationsRequest(msgspec.Struct, kw_only=True):
         """The request that it stands for."""
         named = {"user_id": self.user_id, "anonymous_id": self.anonymous_id}
         return DecideRequest(
-            placement=self.placement or PLACEMENT,
+            placement=self.placement or RECOMMENDATIONS,
             identifiers={kind: value for kind, value in named.items() if value},
             session_id=self.session_id,
             context={"page": self.current_page} if self.current_page else {},

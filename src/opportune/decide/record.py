@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,9 @@ def record_of(
         inputs["kinds"] = bytes(session.kind.tolist())
         inputs["ages_ms"] = [round(age * 1000) for age in session.age_s.tolist()]
     if request.candidates is not None:
-        inputs["candidates"] = request.candidates[:_MAX_GIVEN]
+        inputs["candidates"] = _known(request.candidates, catalog)
     if request.exclude:
-        inputs["exclude"] = request.exclude[:_MAX_GIVEN]
+        inputs["exclude"] = _known(request.exclude, catalog)
     if request.count is not None:
         inputs["count"] = request.count
     if verdict.examples:
@@ -72,7 +73,7 @@ def record_of(
         placement=decision.placement,
         time=now,
         identifiers=tuple(identifiers),
-        session_id=session_id,
+        session_id=session_id[:_MAX_CONTEXT_CHARS],
         context=bounded_context(request.context),
         inputs=inputs,
         candidates=[ids[number] for number in item],
@@ -91,6 +92,11 @@ def record_of(
         removed=verdict.removed,
         took_ms=decision.took_ms,
     )
+
+
+def _known(item_ids: list[str], catalog: Catalog) -> list[str]:
+    """The first of the ids that the catalogue knows: no others can have played a part."""
+    return list(islice((item_id for item_id in item_ids if catalog.number(item_id) >= 0), _MAX_GIVEN))
 
 
 def bounded_context(context: Mapping[str, Any]) -> dict[str, Any]:
