@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
+from opportune.recommend import blend, content_kernel, covisitation_kernel, leaderboard, vmis_kernel
+from opportune.recommend.covisitation import CoVisitation
 from opportune.recommend.session_knn import SessionKnn
-from opportune.recommend.vmis_kernel import query_index
+from opportune.recommend.source import Candidates
 from opportune.recommend.warm_up import warm_up
 from opportune.testing.sources import query, random_interactions
+
+CALLED_FROM_PYTHON = {
+    "add_items",
+    "append_clicks",
+    "ask_neighbours",
+    "ask_words",
+    "blend_into",
+    "count_pairs",
+    "count_touches",
+    "move_nodes",
+    "query_index",
+    "rank_by_excess",
+}
 
 
 def test_after_warming_up_nothing_is_compiled() -> None:
     assert warm_up() > 0
-    compiled = len(query_index.signatures)  # type: ignore[attr-defined]
+    kernels = [
+        kernel
+        for module in (blend, content_kernel, covisitation_kernel, leaderboard, vmis_kernel)
+        for name, kernel in vars(module).items()
+        if name in CALLED_FROM_PYTHON
+    ]
+    assert len(kernels) == len(CALLED_FROM_PYTHON)
+    loaded = [len(kernel.signatures) for kernel in kernels]
+    assert all(loaded)
     source = SessionKnn()
     source.fit(random_interactions(1))
     asked = query(1, 2, 3)
     asked.session.flags.writeable = False
     assert len(source.recommend(asked).item) > 0
+    neighbours = CoVisitation()
+    neighbours.fit(random_interactions(1))
+    numpy_numbers = msgspec.structs.replace(asked, item=np.int32(3), count=np.int32(5))
+    assert len(neighbours.recommend(numpy_numbers).item) > 0
+    assert len(source.recommend(numpy_numbers).item) > 0
+    strange = Candidates(np.array([3, 2]), np.array([2.0, 1.0]), np.array([-1, -1]))
+    assert blend.blend([(strange, 1.0)], 5).items.tolist() == [3, 2]
     assert source.recommend(asked).score.dtype == np.float32
-    assert len(query_index.signatures) == compiled  # type: ignore[attr-defined]
+    assert [len(kernel.signatures) for kernel in kernels] == loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from opportune.recommend.source import Candidates, Floats, Items
 from opportune.recommend.top import select_top
 
 MAX_SOURCES = 62
+T = TypeVar("T", np.int32, np.float32)
 
 
 class Blended(msgspec.Struct, frozen=True):
@@ -42,9 +44,9 @@ def blend(answers: Sequence[tuple[Candidates, float]], count: int) -> Blended:
         empty = np.zeros(0, np.int32)
         return Blended(empty, np.zeros(0, np.float32), np.zeros(0, np.int64), empty)
     found = blend_into(
-        np.concatenate([candidates.item for candidates, _ in answers]),
-        np.concatenate([candidates.score for candidates, _ in answers]),
-        np.concatenate([candidates.because for candidates, _ in answers]),
+        _joined([candidates.item for candidates, _ in answers], np.int32),
+        _joined([candidates.score for candidates, _ in answers], np.float32),
+        _joined([candidates.because for candidates, _ in answers], np.int32),
         sizes,
         np.array([weight for _, weight in answers], dtype=np.float64),
         out_item,
@@ -53,6 +55,11 @@ def blend(answers: Sequence[tuple[Candidates, float]], count: int) -> Blended:
         out_because,
     )
     return Blended(out_item[:found], out_score[:found], out_sources[:found], out_because[:found])
+
+
+def _joined(columns: list[npt.NDArray[T]], dtype: type[T]) -> npt.NDArray[T]:
+    """One column in the kernel's dtype, whatever a source of somebody else's answers in."""
+    return np.concatenate(columns, dtype=dtype, casting="same_kind")
 
 
 @kernel

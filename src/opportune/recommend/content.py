@@ -128,11 +128,11 @@ class ContentSimilarity:
         """Nothing to learn from touches."""
 
     def recommend(self, query: Query) -> Candidates:
-        count = min(query.count, len(self._scratch.chosen))
+        count = min(int(query.count), len(self._scratch.chosen))
         item = np.empty(count, np.int32)
         score = np.empty(count, np.float32)
         because = np.empty(count, np.int32)
         found = ask_words(
-            self._words, self._scratch, newest_of_session(query), query.item, item, score, because
+            self._words, self._scratch, newest_of_session(query), int(query.item), item, score, because
         )
         return Candidates(item[:found], score[:found], because[:found])

@@ -103,7 +103,7 @@ class CoVisitation:
 
     def recommend(self, query: Query) -> Candidates:
         config = self.config
-        count = min(query.count, len(self._scratch.item))
+        count = min(int(query.count), len(self._scratch.item))
         item = np.empty(count, np.int32)
         score = np.empty(count, np.float32)
         because = np.empty(count, np.int32)
@@ -114,7 +114,7 @@ class CoVisitation:
             config.last_items,
             config.popularity_power,
             newest_of_session(query),
-            query.item,
+            int(query.item),
             config.open_item_weight,
             item,
             score,

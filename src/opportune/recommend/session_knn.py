@@ -110,7 +110,7 @@ class SessionKnn:
         append_clicks(self.index, rows.session, rows.item, rows.kind)
 
     def recommend(self, query: Query) -> Candidates:
-        count = min(query.count, MAX_COUNT)
+        count = min(int(query.count), MAX_COUNT)
         item = np.empty(count, np.int32)
         score = np.empty(count, np.float32)
         because = np.empty(count, np.int32)

@@ -23,7 +23,8 @@ def warm_up() -> float:
     compiled yet: some tens of seconds)."""
     started = time.perf_counter()
     content = ContentSimilarity(capacity_items=_ITEMS)
-    content.describe([0, 1], ["red cup", "red plate"])
+    for turn in range(200):  # until the index is compacted, so that this kernel is loaded too
+        content.describe([0, 1], ["red cup", f"red plate {turn % 2}"])
     category = np.zeros(_ITEMS, np.int32)
     sources: list[CandidateSource] = [
         SessionKnn(SessionKnnConfig(capacity_clicks=8, capacity_items=_ITEMS)),
