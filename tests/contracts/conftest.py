@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
 import shutil
@@ -234,6 +235,13 @@ def node_clients() -> Path:
     """The npm clients at the versions that ``node/package.json`` pins, installed once."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("needs Node.js")
+    with (NODE / ".installing").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several workers may come here at once
+        _install()
+    return NODE
+
+
+def _install() -> None:
     wanted = msgspec.json.decode((NODE / "package.json").read_bytes())["dependencies"]
     for name, version in wanted.items():
         installed = NODE / "node_modules" / name / "package.json"
@@ -245,4 +253,3 @@ def node_clients() -> Path:
                 timeout=300,
             )
             break
-    return NODE

@@ -258,7 +258,7 @@ def lines_of(name: str, properties: dict[str, Any]) -> tuple[Line, ...]:
     is_order = name in ORDERS
     lines = []
     for product in products:
-        if type(product) is not dict or (is_order and _takes_back(product)):
+        if type(product) is not dict or (is_order and _gives_back(product)):
             continue
         line = line_of(product)
         if line is not None:
@@ -266,8 +266,10 @@ def lines_of(name: str, properties: dict[str, Any]) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _takes_back(product: dict[str, Any]) -> bool:
-    quantity = number(product.get("quantity"))
+def _gives_back(product: dict[str, Any]) -> bool:
+    quantity = product.get("quantity")
+    if type(quantity) is not int:
+        quantity = number(quantity)
     return quantity is not None and quantity <= 0
 
 
@@ -278,9 +280,7 @@ def value_of(name: str, properties: dict[str, Any], lines: tuple[Line, ...]) -> 
     A refund is negative, whatever sign was sent. A cancellation has no value of its own, since shops send
     the refund beside it. Amounts are in the currency of ``properties.currency``.
     """
-    if name == "order_cancelled":
-        return None
-    found = number(properties["total"]) if name in CANONICAL and "total" in properties else None
+    found = number(properties["total"]) if "total" in properties and name in CANONICAL else None
     if found is None and "revenue" in properties:
         found = number(properties["revenue"])
     if found is None and "value" in properties and name != "product_list_filtered":
@@ -288,9 +288,9 @@ def value_of(name: str, properties: dict[str, Any], lines: tuple[Line, ...]) -> 
     if found is None and lines and (name in ORDERS or name in _GIVES_BACK):
         priced = [line.price * line.quantity for line in lines if line.price is not None]
         found = sum(priced) if priced else None
-    if found is not None and name == "order_refunded":
-        return -abs(found)
-    return found
+    if found is None or name not in _GIVES_BACK:
+        return found
+    return -abs(found) if name == "order_refunded" else None
 
 
 def query_of(name: str, properties: dict[str, Any]) -> str:

@@ -94,7 +94,9 @@ def normalize(
         kind = item.type
         if kind is None or kind not in KINDS:
             kind = _kind(kind)
-    context = _context(item, batch_context)
+    context: dict[str, Any] = item.context or {}
+    if batch_context or item.integrations:
+        context = _context(item, batch_context)
     properties = item.properties or {}
     traits: dict[str, Any] = {}
     if kind == "track":
@@ -131,7 +133,8 @@ def normalize(
     if properties:
         lines = ecommerce.lines_of(name, properties)
         value = ecommerce.value_of(name, properties, lines)
-        query = ecommerce.query_of(name, properties)
+        if name == "products_searched":
+            query = ecommerce.query_of(name, properties)
     return Event(
         kind,
         name,
