@@ -67,6 +67,7 @@ class Catalog:
         self._shared_settled: dict[frozenset[str], frozenset[str]] = {}
         self._watched: dict[str, Coded] = {"category": self.categories, "brand": self.brands}
         self._dirty: set[int] = set()
+        self._followers: list[set[int]] = []
         self._labels: dict[str, tuple[str, str]] = {}
         self._available = np.ones(64, dtype=np.bool_)
         self._listed = np.zeros(64, dtype=np.bool_)
@@ -297,6 +298,12 @@ class Catalog:
         number = self.intern(item_id)
         return number >= 0 and self._fold(number, attributes, time, rank, offset)
 
+    def follow(self) -> set[int]:
+        """A set to which the numbers of changed items are added from now on; the caller empties it."""
+        follower: set[int] = set()
+        self._followers.append(follower)
+        return follower
+
     def _fold(self, number: int, attributes: Mapping[str, Any], time: Millis, rank: int, offset: int) -> bool:
         record = self.record(number)
         if not record.fold(attributes, time, rank, offset):
@@ -304,6 +311,8 @@ class Catalog:
         self._records[number] = record
         self._public[number] = None
         self._dirty.add(number)
+        for follower in self._followers:
+            follower.add(number)
         self.revision += 1
         self._derive(number, record)
         for name, coded in self._watched.items():
@@ -381,6 +390,8 @@ class Catalog:
             self._available[at] = available
             self._listed[at] = listed
             self._created[at] = created
+        for follower in self._followers:
+            follower.update(numbers)
         self._labels.clear()
         for name in self._watched.keys() - {"category", "brand"}:
             del self._watched[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
 from heapq import nsmallest
 
 import msgspec
@@ -65,8 +64,8 @@ class SearchIndex:
     Words of the query match words of items and, at a lower weight, longer words that begin with them. Items
     that match the most words of the query are found, so that one unknown word does not empty the page.
 
-    :meth:`search` takes in a few of the new items first, so that it follows the catalogue by itself and never
-    waits for all of it to be indexed; :meth:`catch_up` indexes the rest in the background.
+    Follows the catalogue by itself: :meth:`search` takes in a few of the new and changed items first, so that
+    it never waits for all of it to be indexed; :meth:`catch_up` indexes the rest in the background.
     """
 
     def __init__(self, catalog: Catalog, *, step: int = 200) -> None:
@@ -78,7 +77,7 @@ class SearchIndex:
         self._words_of: list[tuple[str, ...]] = []
         self._lengths = array("f")
         self._total_length = 0.0
-        self._changed: set[int] = set()
+        self._changed = catalog.follow()
 
     def __len__(self) -> int:
         """How many items are indexed."""
@@ -87,19 +86,18 @@ class SearchIndex:
     @property
     def behind(self) -> int:
         """How many items are waiting to be indexed."""
-        return len(self._catalog) - len(self._words_of) + len(self._changed)
-
-    def changed(self, numbers: Iterable[int]) -> None:
-        """The catalogue says something new about these items (see :meth:`Catalog.apply`)."""
         indexed = len(self._words_of)
-        self._changed.update(number for number in numbers if number < indexed)
+        return len(self._catalog) - indexed + sum(number < indexed for number in self._changed)
 
     def catch_up(self, limit: int | None = None) -> int:
         """Index up to ``limit`` waiting items; returns how many are still waiting."""
         left = self.behind if limit is None else limit
+        indexed = len(self._words_of)
         while self._changed and left > 0:
-            self._put_again(self._changed.pop())
-            left -= 1
+            number = self._changed.pop()
+            if number < indexed:
+                self._put_again(number)
+                left -= 1
         end = min(len(self._catalog), len(self._words_of) + left)
         for number in range(len(self._words_of), end):
             self._words_of.append(())
