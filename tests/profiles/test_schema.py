@@ -240,6 +240,18 @@ def test_links_go_to_the_leaves_of_both_ends():
     assert (weak.offset, weak.empty, weak.names) == (7, True, {})
 
 
+@pytest.mark.parametrize("entity", ["item", "session"])
+def test_items_and_sessions_have_features_only(entity):
+    schema = ProfileSchema.default(entity)
+    both = ("user_id:u1", "anonymous_id:a1")
+    leaf = folded(
+        schema, event("product_added", NOW, Line("p1"), identifiers=both, traits={"a": 1}), item_id="p1"
+    )
+    assert (leaf.links, leaf.touches, leaf.names, leaf.cart, leaf.traits) == ({}, [], {}, {}, {})
+    assert leaf.newest == NOW
+    assert 1 in schema.read(leaf, NOW).values()
+
+
 def test_corrections_of_identity_touch_nothing_but_links():
     schema = ProfileSchema.default()
     leaf = folded(schema, event("identity_unlinked", NOW, identifiers=("user_id:u1", "anonymous_id:a1")))

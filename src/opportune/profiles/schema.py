@@ -74,6 +74,7 @@ class ProfileSchema:
         self.entity = entity
         self.features = tuple(features)
         self._of_item = entity == "item"
+        self._of_person = entity == "person"
         self._row_slots: list[Slot] = []
         self._life_slots: list[Slot] = []
         for feature in self.features:
@@ -120,12 +121,14 @@ class ProfileSchema:
         """One event into the leaf, in place; the caller has checked ``seq > leaf.offset``.
 
         The leaf is that of the event's strongest identifier (or session). For an item's leaf ``item_id`` says
-        which of the event's lines are meant. 2 to 4 us with twelve features.
+        which of the event's lines are meant. Links, touches, traits and the other lists are a person's only;
+        items and sessions have features. 4 to 5 us with the default features.
         """
         leaf.offset = seq
         name = event.name
         plan = self._plans.get(name) or self._plan(name)
-        if len(event.identifiers) > 1 and not self._of_item:
+        of_person = self._of_person
+        if of_person and len(event.identifiers) > 1:
             fold_links(leaf.links, event, event.identifiers[0])
         if plan.identity_only:
             return
@@ -149,7 +152,7 @@ class ProfileSchema:
             apply(row, plan.row, event, lines, time)
         if plan.life.any:
             apply(leaf.life, plan.life, event, lines, time)
-        if self._of_item:
+        if not of_person:
             return
         count_name(leaf.names, name, MAX_NAMES)
         if plan.touch:
