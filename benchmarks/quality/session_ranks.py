@@ -17,7 +17,7 @@ Ranks = npt.NDArray[np.int32]
 
 
 @kernel
-def _knn_ranks(index, scratch, weights, rarity, sizes, steps, echo, item, first, at, ranks):  # type: ignore[no-untyped-def]
+def _knn_ranks(index, scratch, weights, rarity, sizes, steps, echo, item, first, at, ranks):
     out_item = np.empty(DEPTH, np.int32)
     out_score = np.empty(DEPTH, np.float32)
     out_because = np.empty(DEPTH, np.int32)
