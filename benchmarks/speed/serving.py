@@ -79,7 +79,8 @@ class Bench:
         shutil.copytree(self.base, folder)
         server = Server(folder)
         opening = self.traffic.opening()
-        told = self.load(server, Stream("opening", max(len(opening) / 4, 5), 4.0, opening))["opening"]
+        pace = Stream("opening", max(len(opening) / 6, 5), 6.0, opening)
+        told = generate(Plan(server.port, [pace], connections=4, grace_s=60))["opening"]
         if told.failed:
             server.stop()
             raise RuntimeError(f"the opening traffic failed: {told}")

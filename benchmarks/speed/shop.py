@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ class Shop:
     def __init__(self, items: int = 40_000, seed: int = 1) -> None:
         self.items = items
         self.random = np.random.default_rng(seed)
+        self.chance = random.Random(seed)  # one draw at a time, where numpy's takes microseconds
         self.category = self.random.integers(0, CATEGORIES, items)
         self.brand = self.random.integers(0, BRANDS, items)
         self.price = np.round(np.exp(self.random.normal(3.0, 0.8, items)), 2)
@@ -45,14 +47,14 @@ class Shop:
 
     def session(self, length: int) -> list[int]:
         """Item numbers of one visit."""
-        random = self.random
-        current = self.of_category[int(random.integers(CATEGORIES))]
+        chance = self.chance
+        current = self.of_category[chance.randrange(CATEGORIES)]
         visit = []
         for _ in range(length):
-            if random.random() < 0.15 or not len(current):
-                current = self.of_category[int(random.integers(CATEGORIES))]
+            if chance.random() < 0.15 or not len(current):
+                current = self.of_category[chance.randrange(CATEGORIES)]
             if len(current):
-                place = int(len(current) ** random.random()) - 1
+                place = int(len(current) ** chance.random()) - 1
                 visit.append(int(current[max(place, 0)]))
         return visit
 
@@ -87,19 +89,20 @@ class Shop:
 
     def history(self, sessions: int, now_ms: int, *, mean_length: float = 5.0) -> Iterator[dict[str, Any]]:
         """Past visits of one person each over 20 days; one view in ten is added, one visit in 30 buys."""
-        random = self.random
+        chance = self.chance
+        lengths = 1 + self.random.poisson(mean_length - 1, sessions)
         for visit in range(sessions):
             moment = now_ms - int((sessions - visit) / sessions * 20 * 86_400_000)
             person = f"past-{visit}"
-            for step, item in enumerate(self.session(1 + int(random.poisson(mean_length - 1)))):
+            for step, item in enumerate(self.session(int(lengths[visit]))):
                 at = moment + step * 30_000
                 yield {**self.event(person, item, f"h{visit}-{step}"), "timestamp": at}
-                if random.random() < 0.1:
+                if chance.random() < 0.1:
                     yield {
                         **self.event(person, item, f"hc{visit}-{step}", name="Product Added"),
                         "timestamp": at + 5_000,
                     }
-            if random.random() < 1 / 30:
+            if chance.random() < 1 / 30:
                 yield {
                     **self.event(person, item, f"ho{visit}", name="Order Completed"),
                     "timestamp": at + 60_000,
@@ -114,9 +117,8 @@ class Shop:
 
     def people(self, count: int, events_each: int, now_ms: int) -> Iterator[dict[str, Any]]:
         """Stored profiles: ``count`` people with a few views each over the last days, cheaply made."""
-        random = self.random
-        picks = random.integers(0, self.items, (count, events_each))
-        ages = random.integers(3_600_000, 20 * 86_400_000, count)
+        picks = self.random.integers(0, self.items, (count, events_each))
+        ages = self.random.integers(3_600_000, 20 * 86_400_000, count)
         for person in range(count):
             for step in range(events_each):
                 item = int(picks[person, step])
