@@ -100,6 +100,25 @@ def test_withdrawn_traits_are_hidden():
     assert Person(SCHEMA, LEAVES[:1], [leaf_of(*said)]).traits == {"plan": "gold"}
 
 
+def test_what_was_bought_is_bounded_for_whoever_reads_it():
+    orders = [
+        Event(
+            "track", "order_completed", f"m{n}", "web", NOW + n, NOW + n, ("a:1",),
+            lines=tuple(Line(f"p{n}-{i}") for i in range(6)),
+        )
+        for n in range(100)
+    ]  # fmt: skip
+    for events in (orders, orders[::-1]):
+        leaf = leaf_of(*events)
+        assert len(leaf.bought) == 600
+        for leaves in ([leaf_of(*events)], [leaf, leaf_of(view("p1", NOW))]):
+            bought = Person(SCHEMA, LEAVES[:2], leaves).bought
+            # 83 orders of six lines, and the two greatest item ids of the order before them.
+            assert len(bought) == 500 == 83 * 6 + 2
+            assert {"p16-4", "p16-5", "p17-0"} <= set(bought)
+            assert "p16-3" not in bought
+
+
 def test_people_remembers_until_a_leaf_changes():
     a, b = leaf_of(view("p1", NOW)), leaf_of(view("p2", NOW))
     people = People(SCHEMA, capacity=2)

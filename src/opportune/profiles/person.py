@@ -9,7 +9,7 @@ from typing import Any
 from opportune.clock import Millis
 from opportune.events.event import Identifier
 from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch
-from opportune.profiles.schema import ProfileSchema
+from opportune.profiles.schema import ProfileSchema, trim
 from opportune.profiles.session import SessionState, session_state, session_touches
 
 
@@ -27,7 +27,7 @@ class Person:
         self.identifiers = tuple(identifiers)
         held = [leaf for leaf in leaves if not leaf.empty] or leaves[:1]
         self.leaf = held[0] if len(held) == 1 else schema.combine(held)
-        schema.settle(self.leaf)
+        trim(self.leaf)
         self._features: tuple[tuple[int, Millis], dict[str, Any]] | None = None
 
     @property
