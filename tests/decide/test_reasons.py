@@ -41,6 +41,11 @@ def test_the_item_of_the_page_is_named_as_such(kit: Any) -> None:
     assert reason.text == "similar to Item 5"
 
 
+def test_what_no_item_of_the_session_spoke_for_the_page_did(kit: Any) -> None:
+    [reason] = reasons(kit, "covisitation", -1, [kit.Touched("i6", "view", NOW)], item_id="i5")
+    assert (reason.text, reason.item_id) == ("often viewed with Item 5", "i5")
+
+
 @pytest.mark.parametrize(
     ("source", "context", "text"),
     [

@@ -73,7 +73,9 @@ class Speaker:
         return [self._say("pinned", -1)]
 
     def _tell(self, sources: int, because: int) -> list[Reason]:
-        if because != self._place.item and because not in self._touched:
+        if because < 0:
+            because = self._place.item  # what no item of the session spoke for, the open page's did
+        elif because != self._place.item and because not in self._touched:
             because = -1
         codes: list[str] = []
         for bit, code in enumerate(self._codes):
