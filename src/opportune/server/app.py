@@ -65,7 +65,7 @@ class App:
                 *(PathRoute(path, _Pattern(self, methods)) for path, methods in patterns.items()),
                 *extra_mounts,
             ],
-            exception_handlers={HTTPException: _http_error, OpportuneError: _refused},
+            exception_handlers={HTTPException: _http_error, OpportuneError: _refused, Exception: _unexpected},
         )
         self._rest.router.redirect_slashes = False
         service.metrics.gauges["writer_queue_events"] = lambda: float(service.writer.queued)
@@ -215,6 +215,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
         body = {"code": "http_error", "message": detail}
     headers = error.headers if isinstance(error, HTTPException) else None
     return JSONResponse(body, status_code=status, headers=headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Answers; the error itself goes on to the edge, where it is counted and logged."""
+    return Response(INTERNAL.body, status_code=INTERNAL.status, media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
