@@ -36,24 +36,28 @@ class Exposure(Protocol):
 
 def attribute(event: Event, exposures: Sequence[Exposure], window_ms: Millis) -> str | None:
     """The decision that an event came of, or None: the one it names itself, else the newest exposure at most
-    ``window_ms`` before it that showed one of its items. O(exposures x items of the event).
+    ``window_ms`` before it that showed one of its items.
 
-    Only views, cart additions and orders are outcomes by last touch; any event may name its decision.
+    ``exposures`` are sorted by time, then decision id, oldest first. Only views, cart additions and orders
+    are outcomes by last touch; any event may name its decision. O(exposures x items).
     """
     if event.decision_id:
         return event.decision_id
     if event.name not in INTERACTION or not event.lines:
         return None
     time = event.time
-    items = {line.item_id for line in event.lines}
-    found: Exposure | None = None
-    for exposure in exposures:
-        if not time - window_ms <= exposure.time <= time or items.isdisjoint(exposure.item_ids):
+    since = time - window_ms
+    items = [line.item_id for line in event.lines]
+    for exposure in reversed(exposures):
+        if exposure.time > time:
             continue
-        # Of two decisions in one millisecond the larger id stands, so that the order given is no matter.
-        if found is None or (exposure.time, exposure.decision_id) > (found.time, found.decision_id):
-            found = exposure
-    return None if found is None else found.decision_id
+        if exposure.time < since:
+            return None
+        shown = exposure.item_ids
+        for item_id in items:
+            if item_id in shown:
+                return exposure.decision_id
+    return None
 
 
 class Outcome(msgspec.Struct, array_like=True, frozen=True, order=True, gc=False):
