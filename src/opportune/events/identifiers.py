@@ -43,7 +43,7 @@ _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 _EXTERNAL_RANK = _RANK["external"]
 _ZEROS = "0-:. "
 _LONGEST_BLOCKED = max(map(len, BLOCKED))
-_FOLDED = frozenset({"email", "advertising_id"})
+_REWRITTEN = frozenset({"email", "advertising_id", "phone"})
 
 
 def rank(kind: str) -> int:
@@ -64,13 +64,8 @@ def tidy(kind: str, value: str) -> str:
     ('ada@example.org', '', '')
     """
     value = value.strip()
-    if kind in _FOLDED:
-        value = value.lower()
-        if kind == "email" and not _is_address(value):
-            return ""
-    elif kind == "phone":
-        digits = "".join(c for c in value if c in "0123456789")
-        value = ("+" if value.startswith("+") else "") + digits if len(digits) >= 5 else ""
+    if kind in _REWRITTEN:
+        value = _rewritten(kind, value)
     length = len(value)
     if length <= _LONGEST_BLOCKED:
         if value.lower() in BLOCKED:
@@ -78,6 +73,14 @@ def tidy(kind: str, value: str) -> str:
     elif length > MAX_CHARS:
         return ""
     return value if value[0] not in _ZEROS or value.strip(_ZEROS) else ""
+
+
+def _rewritten(kind: str, value: str) -> str:
+    if kind == "phone":
+        digits = "".join(c for c in value if c in "0123456789")
+        return ("+" if value.startswith("+") else "") + digits if len(digits) >= 5 else ""
+    value = value.lower()
+    return value if kind != "email" or _is_address(value) else ""
 
 
 def _is_address(value: str) -> bool:

@@ -57,23 +57,20 @@ def _promote_traits(traits: dict[str, Any], found: list[Identifier]) -> None:
 
 
 def _promote_context(context: dict[str, Any], found: list[Identifier]) -> None:
-    get = context.get
-    traits = get("traits")
-    if type(traits) is dict:
+    if "traits" in context and type(traits := context["traits"]) is dict:
         _promote_traits(traits, found)
-    device = get("device")
-    if type(device) is dict:
+    if "device" in context and type(device := context["device"]) is dict:
         found.append(make("device_id", device.get("id")))
         found.append(make("advertising_id", device.get("advertisingId")))
         found.append(make("push_token", device.get("token")))
-    integrations = get("integrations")
-    if type(integrations) is dict:
+    if "integrations" in context and type(integrations := context["integrations"]) is dict:
         analytics = integrations.get("Google Analytics")
         if type(analytics) is dict:
             found.append(make("ga_client_id", analytics.get("clientId")))
-    external = get("externalIds") or get("externalId")
-    if type(external) is list:
-        found.extend(_external(entry) for entry in external if type(entry) is dict)
+    if "externalIds" in context or "externalId" in context:
+        external = context.get("externalIds") or context.get("externalId")
+        if type(external) is list:
+            found.extend(_external(entry) for entry in external if type(entry) is dict)
 
 
 def _external(entry: dict[str, Any]) -> Identifier:

@@ -276,18 +276,26 @@ def _message_id(
 
 
 def _session_id(properties: dict[str, Any], context: dict[str, Any]) -> str:
-    found = (
-        properties.get("session_id")
-        or properties.get("sessionId")
-        or context.get("sessionId")
-        or context.get("session_id")
-    )
+    if "session_id" in properties:
+        found = properties["session_id"]
+    elif "sessionId" in context:
+        found = context["sessionId"]
+    elif "sessionId" in properties:
+        found = properties["sessionId"]
+    elif "session_id" in context:
+        found = context["session_id"]
+    else:
+        return ""
     text = found if type(found) is str else as_text(found)
     return text if text and len(text) <= 256 else ""
 
 
 def _decision_id(sent: Any, properties: dict[str, Any], context: dict[str, Any]) -> str:
-    found = sent or properties.get("decision_id") or context.get("decision_id")
+    found = sent
+    if not found and "decision_id" in properties:
+        found = properties["decision_id"]
+    if not found and "decision_id" in context:
+        found = context["decision_id"]
     return found if type(found) is str and len(found) <= 256 else ""
 
 
