@@ -8,7 +8,7 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opportune.console import charts, identity_graph, pulse, words
@@ -75,6 +75,7 @@ def test_sparkline() -> None:
     assert 'points="0.0,22.0 50.0,2.0 100.0,12.0"' in sparkline([0, 10, 5], label="up and down")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=20), st.floats(0, 1e12)), max_size=8))
 def test_charts_are_well_formed_whatever_is_in_them(rows: list[tuple[str, float]]) -> None:
     printable = [("".join(c for c in label if c.isprintable()), value) for label, value in rows]

@@ -91,9 +91,7 @@ def demo(folder: Path) -> Iterator[Live]:
             said += line
             if "secret key" in line:
                 break
-        found = {
-            name: value for name, value in re.findall(r"^(shop|write key|secret key)\s+(\S+)", said, re.M)
-        }
+        found = dict(re.findall(r"^(shop|write key|secret key)\s+(\S+)", said, re.M))
         assert found.keys() == {"shop", "write key", "secret key"}, said
         yield Live(found["shop"].rstrip("/"), found["write key"], found["secret key"])
     finally:

@@ -7,7 +7,7 @@ from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opportune.demo import basket, categories, names, pictures, storefront
@@ -61,6 +61,7 @@ def test_names() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_becomes_a_name_and_a_category(text: str) -> None:
     assert len(display_name(text)) <= len(text) * 6

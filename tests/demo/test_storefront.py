@@ -56,6 +56,8 @@ def test_search_needs_all_words_and_knows_beginnings(shop: Client) -> None:
     found = re.findall(r'class="tile" data-item-id="(\w+)"', shop.get("/search?q=red+candles+3").text)
     assert found == ["10003"]
     assert "6 things" in shop.get("/search?q=wal+clo").text
+    lanterns = re.findall(r'class="tile" data-item-id="(\w+)"', shop.get("/search?q=lanterns").text)
+    assert sorted(lanterns) == [f"1000{n}" for n in range(6)], "no name has it, so the shelf's name counts"
     assert "Nothing has these words." in shop.get("/search?q=zebra").text
 
 

@@ -49,6 +49,7 @@ class Shelf:
         self._items: dict[str, Item] = {}
         self._by_category: dict[str, list[Item]] = {}
         self._words: dict[str, list[int]] = {}
+        self._shelf_words: dict[str, list[int]] = {}
         self._order: list[Item] = []
 
     def item(self, item_id: str) -> Item | None:
@@ -71,17 +72,18 @@ class Shelf:
         return self._order[:count]
 
     def search(self, query: str) -> list[Item]:
-        """Items that have every word of the query, or begin one of theirs with it; most popular first.
-        When no item has them all, items with the most of them."""
+        """Items whose name has every word of the query, or a word that begins with it; most popular first.
+        When no name has them all, names with the most of them; when none has any, categories."""
         self._refresh()
         wanted = words(query)[:8]
-        if not wanted:
-            return []
+        return self._having(wanted, self._words) or self._having(wanted, self._shelf_words)
+
+    def _having(self, wanted: list[str], index: Mapping[str, list[int]]) -> list[Item]:
         hits: dict[int, int] = {}
         for word in dict.fromkeys(wanted):
             stem = word[:-1] if len(word) > 3 and word.endswith("s") else word
             matched: set[int] = set()
-            for known, numbers in self._words.items():
+            for known, numbers in index.items():
                 if known.startswith(stem):
                     matched.update(numbers)
             for number in matched:
@@ -110,10 +112,13 @@ class Shelf:
         self._items = {item.item_id: item for item in items}
         self._by_category = {}
         self._words = {}
+        self._shelf_words = {}
         for number, item in enumerate(items):
             self._by_category.setdefault(item.slug, []).append(item)
-            for word in set(words(f"{item.name} {item.category} {item.item_id}")):
+            for word in set(words(f"{item.name} {item.item_id}")):
                 self._words.setdefault(word, []).append(number)
+            for word in set(words(item.category)):
+                self._shelf_words.setdefault(word, []).append(number)
 
 
 def _item(known: dict[str, Any], *, available: bool) -> Item:
