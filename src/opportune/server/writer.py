@@ -270,19 +270,26 @@ class GroupWriter:
             self._fold()
 
     def _fold(self) -> None:
-        unfolded, apply = self._unfolded, self.engine.apply
+        """Fold in pieces of about :data:`CHUNK` events: models learn once per piece, and the loop looks up
+        between pieces."""
+        unfolded = self._unfolded
         deadline = perf_counter() + SLICE_S
         while unfolded:
-            waiting = unfolded.popleft()
+            piece = [unfolded.popleft()]
+            size = piece[0].size
+            while unfolded and size < CHUNK:
+                piece.append(unfolded.popleft())
+                size += piece[-1].size
             try:
-                apply((waiting.admission,))
+                self.engine.apply([waiting.admission for waiting in piece])
             except Exception as error:  # state and journal disagree: stop, do not guess
                 log.exception("folding failed; restart rebuilds state from the journal")
-                self._fail(f"folding failed ({error})", [waiting])
+                self._fail(f"folding failed ({error})", piece)
                 return
-            self._queued -= waiting.size
-            if not waiting.future.done():
-                waiting.future.set_result(None)
+            self._queued -= size
+            for waiting in piece:
+                if not waiting.future.done():
+                    waiting.future.set_result(None)
             if unfolded and perf_counter() > deadline:
                 self._loop.call_soon(self._fold)
                 return
