@@ -33,7 +33,7 @@ def test_extends_nothing_starts_empty():
 
 def test_the_shipped_set_covers_every_entity():
     shipped = default_features()
-    assert {f.entity for f in shipped.features} == {"person", "session", "item"}
+    assert {f.entity for f in shipped.features} == {"person", "item"}
     person = ProfileSchema.default()
     for name in ("views_5m", "views_30d", "order_recency", "orders_all", "spend_all", "affinity_category"):
         assert name in person.outputs

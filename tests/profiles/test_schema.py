@@ -28,7 +28,8 @@ def event(name: str = "product_viewed", time: int = NOW, *lines: Line, **rest) -
 def folded(schema: ProfileSchema, *events: Event, item_id: str = ""):
     leaf = schema.zero()
     for number, each in enumerate(events, start=1):
-        schema.fold(leaf, each, number, item_id)
+        own = [line for line in each.lines if line.item_id == item_id]
+        schema.fold(leaf, each, number, own if item_id else None)
     return leaf
 
 
@@ -242,7 +243,7 @@ def test_links_go_to_the_leaves_of_both_ends():
 
 @pytest.mark.parametrize("entity", ["item", "session"])
 def test_items_and_sessions_have_features_only(entity):
-    schema = ProfileSchema.default(entity)
+    schema = ProfileSchema([Feature(name="carts", fold="count", entity=entity)], entity)
     both = ("user_id:u1", "anonymous_id:a1")
     leaf = folded(
         schema, event("product_added", NOW, Line("p1"), identifiers=both, traits={"a": 1}), item_id="p1"

@@ -9,6 +9,7 @@ snapshotted at the checkpoint's own sequence number.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 
 from opportune.catalog.items import Catalog
 from opportune.decide.attribution import DecisionOutcomes
@@ -20,7 +21,7 @@ from opportune.events.accounting import Accounting
 from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.ecommerce import INTERACTION
-from opportune.events.event import DeadLetter, Event, Resolved, Tally
+from opportune.events.event import DeadLetter, Event, Line, Resolved, Tally
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
 from opportune.recommend.source import Kind
@@ -108,11 +109,11 @@ class State:
                     number = self.catalog.number(line.item_id)
                     if number >= 0:
                         self.models.touch(name, number, kind, event.time, session)
-            if self.item.features:
-                for line in lines:
-                    record = records.touch(keys.ITEM + line.item_id)
+            if self.item.concerns(event.name):
+                for item_id, own in _by_item(lines):
+                    record = records.touch(keys.ITEM + item_id)
                     if seq > record.offset:
-                        self.item.fold(record, event, seq, line.item_id)
+                        self.item.fold(record, event, seq, own)
         if event.decision_id:
             outcomes: DecisionOutcomes = records.touch(keys.OUTCOMES + event.decision_id)
             if seq > outcomes.offset:
@@ -131,3 +132,13 @@ class State:
                     record.candidates[: record.shown],
                     seq,
                 )
+
+
+def _by_item(lines: tuple[Line, ...]) -> Iterable[tuple[str, Sequence[Line]]]:
+    """The lines of each item that an event is about, in order of first mention."""
+    if len(lines) == 1:
+        return ((lines[0].item_id, lines),)
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.item_id, []).append(line)
+    return found.items()

@@ -117,12 +117,12 @@ class ProfileSchema:
 
     # fold ---------------------------------------------------------------------------------------------
 
-    def fold(self, leaf: Leaf, event: Event, seq: int, item_id: str = "") -> None:
+    def fold(self, leaf: Leaf, event: Event, seq: int, of_item: Sequence[Line] | None = None) -> None:
         """One event into the leaf, in place; the caller has checked ``seq > leaf.offset``.
 
-        The leaf is that of the event's strongest identifier (or session). For an item's leaf ``item_id`` says
-        which of the event's lines are meant. Links, touches, traits and the other lists are a person's only;
-        items and sessions have features. 4 to 5 us with the default features.
+        The leaf is that of the event's strongest identifier (or session). For an item's leaf ``of_item`` are
+        the lines of the event that are about it (default: the first). Links, touches, traits and the other
+        lists are a person's only; items and sessions have features. 4 to 5 us with the default features.
         """
         leaf.offset = seq
         name = event.name
@@ -143,7 +143,7 @@ class ProfileSchema:
             leaf.first_seen = time
         lines: Sequence[Line] = event.lines
         if self._of_item and len(lines) > 1:
-            lines = [line for line in lines if line.item_id == item_id] if item_id else lines[:1]
+            lines = of_item if of_item is not None else lines[:1]
         if plan.row.any:
             # A row of this minute that should have rolled up by now does so when the leaf is settled.
             row = leaf.rows.get(minute * LEVELS)
@@ -166,6 +166,11 @@ class ProfileSchema:
                 keep_greatest(leaf.dismissed, line.item_id, time, MAX_DISMISSED)
         if event.traits and event.kind != "group":
             fold_traits(leaf.traits, event.traits, time, event.source, MAX_TRAITS)
+
+    def concerns(self, event_name: str) -> bool:
+        """Whether any feature looks at events of this name."""
+        plan = self._plans.get(event_name) or self._plan(event_name)
+        return plan.row.any or plan.life.any
 
     def fold_link(self, leaf: Leaf, event: Event, key: str, seq: int) -> None:
         """For the leaves of the event's *other* identifiers: what the event says about who ``key``, the
