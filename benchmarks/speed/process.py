@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -60,7 +61,8 @@ class Server:
         """CPU seconds of all threads so far, in nanosecond steps."""
         total = 0
         for task in Path(f"/proc/{self.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
 
     def memory_mb(self, field: str = "VmRSS") -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -326,10 +327,14 @@ def measure(work: Path, size: Size, seed: int, *, only: set[str], profiles: bool
         if not wanted or any(row.key == bar.key for row in rows):
             continue
         _tell(bar.what)
-        if bar.key.startswith("profiles_"):
-            rows += bench.profiles()
-        else:
-            rows.append(getattr(bench, bar.key)())
+        try:
+            if bar.key.startswith("profiles_"):
+                rows += bench.profiles()
+            else:
+                rows.append(getattr(bench, bar.key)())
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            _tell(f"failed: {error}")
+            rows.append(judge(bar.key, math.nan, error=str(error)))
     scale: dict[str, str] = {}
     if not only:
         _tell("baselines")
