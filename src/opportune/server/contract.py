@@ -9,17 +9,12 @@ import msgspec
 
 from opportune.clock import Millis
 from opportune.decide.request import DecideRequest, DecideResponse
-from opportune.events.verdicts import Verdict
+from opportune.engine.admission import Admission
+
+__all__ = ["Admission", "Core", "Queries", "RawItem", "ServedEngine"]
 
 RawItem = bytes | msgspec.Raw
 """One event as JSON text, exactly as it came."""
-
-
-class Admission(Protocol):
-    """Events that passed the door but are not on disk yet. ``verdicts`` is parallel to the items admitted."""
-
-    @property
-    def verdicts(self) -> Sequence[Verdict]: ...
 
 
 class Core(Protocol):
