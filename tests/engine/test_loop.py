@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opportune import Engine
+from opportune import Engine, Event
 from opportune.clock import HOUR, FixedClock
 from opportune.errors import FolderInUse, InvalidRequest, NotFound
 
@@ -193,3 +193,16 @@ def test_inline_events_are_enough(engine: Engine, clock: FixedClock) -> None:
     decision = engine.decide(request).decisions[0]
     assert decision.items[0].item_id == "p3"
     assert engine.accounting() == before
+
+
+def test_an_event_of_the_librarys_own_type_is_made_fit_for_the_journal(
+    engine: Engine, clock: FixedClock
+) -> None:
+    huge = Event("track", "x", "m1", "", clock(), clock(), ("user_id:u1",), properties={"n": 10**30})
+    deep: dict[str, Any] = {}
+    for _ in range(200):
+        deep = {"d": deep}
+    too_deep = Event("track", "x", "m2", "", clock(), clock(), ("user_id:u1",), properties=deep)
+    receipt = engine.ingest([huge, too_deep])
+    assert (receipt.stored, receipt.rejected) == (1, 1)
+    assert engine.recent_events(1)[0]["properties"] == {"n": str(10**30)}

@@ -17,7 +17,7 @@ _PATH = re.compile(r" - at `(?P<path>[^`]+)`$")
 
 
 def load(path: Path, shape: type[T]) -> T:
-    """Read one definition file as ``shape``. Raises :class:`InvalidDefinition` naming file, path and remedy."""
+    """Read one definition file as ``shape``. Raises :class:`InvalidDefinition` with file, path, remedy."""
     return parse(read(path), shape, name=path.name)
 
 

@@ -34,8 +34,10 @@ from opportune.events.inline import inline_events
 from opportune.events.items import item_event
 from opportune.events.plan import EMPTY
 from opportune.events.rejected import Rejected
+from opportune.events.salvage import is_writable, tidied
 from opportune.events.segment import normalize
 from opportune.events.verdicts import Verdict
+from opportune.events.wire import MAX_DEPTH
 from opportune.identity.components import resolve
 from opportune.identity.links import assert_together
 from opportune.profiles.leaf import Exposure
@@ -402,6 +404,9 @@ def _other(raw: RawItem, dialect: str, source: str, received: Millis) -> Event:
     """Anything but the Segment dialect."""
     if isinstance(raw, Event):
         raw.source, raw.received = source, received
+        parts = (raw.properties, raw.traits, raw.context)
+        if not is_writable(parts, MAX_DEPTH):
+            raw.properties, raw.traits, raw.context = tidied(list(parts), MAX_DEPTH, "$")
         return raw
     if dialect == "catalog":
         return item_event(raw, source=source, received=received)

@@ -30,8 +30,8 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Event(msgspec.Struct, array_like=True, tag="e"):
     """Something that a person did, or that became known about a person or an item.
 
-    ``kind`` is the call it came as: ``track identify page screen group alias`` from the tracking API, ``item``
-    for a catalogue update. ``name`` is canonical snake case for e-commerce events (``product_viewed``,
+    ``kind`` is the call it came as: ``track identify page screen group alias`` from the tracking API,
+    ``item`` for a catalogue update. ``name`` is canonical snake case for e-commerce events (``product_viewed``,
     ``order_completed``; see ``events/ecommerce.py``) and verbatim for everything else.
 
     ``time`` is event time, corrected for the client's clock; ``received`` is arrival. ``identifiers`` are

@@ -70,13 +70,16 @@ def _rest(body: bytes) -> dict[str, Any] | None:
         return None
 
 
+MEND_BYTES = 1024 * 1024
+"""Longer texts are not mended: it would hold everybody up."""
+
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def mend(data: bytes) -> bytes:
     """JSON with the halves of surrogate pairs in it replaced by U+FFFD; the very same object where there are
     none, or something else is wrong. O(n); Python's own JSON reader lets halves pass, ours does not."""
-    if not _HALF.search(data):
+    if len(data) > MEND_BYTES or not _HALF.search(data):
         return data
     try:
         text = json.dumps(json.loads(data.decode()), ensure_ascii=False)
