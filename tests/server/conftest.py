@@ -254,7 +254,11 @@ def shared() -> Iterator[tuple[SmallEngine, RunningServer]]:
 
 @pytest.fixture
 def engine(shared: tuple[SmallEngine, RunningServer]) -> SmallEngine:
-    """As new for every test, though the server around it lives on."""
+    """As new for every test, though the server around it lives on: once it has flushed for the one before."""
+    writer = shared[1].app.service.writer
+    deadline = time.monotonic() + 2
+    while (writer.queued or writer._nudged or writer._flushing) and time.monotonic() < deadline:
+        time.sleep(0.001)
     SmallEngine.__init__(shared[0])
     return shared[0]
 
