@@ -16,8 +16,9 @@ from opportune.catalog.learn import catalogue_attributes, line_attributes, teach
 from opportune.catalog.record import (
     FROM_CATALOGUE,
     FROM_EVENTS,
-    Attribute,
+    Facts,
     ItemRecord,
+    decode_columns,
     decode_item,
     encode_item,
 )
@@ -329,7 +330,7 @@ class Catalog:
         self.brands.put(number, brand)
         self._available[number] = available
         self._listed[number] = record.first > 0
-        self._created[number] = created_of(record)
+        self._created[number] = _created(record.value("created_at"), record.first)
         self._settled[number] = None
 
     def _settled_names(self, number: int) -> frozenset[str]:
@@ -357,6 +358,7 @@ class Catalog:
     def load(self, records: Iterable[tuple[str, bytes]]) -> None:
         """Take records back from a checkpoint, after :meth:`import_numbering`. About 3 us each."""
         skip = len(RECORD_PREFIX)
+        index, kept = self._index, self._records
         numbers: list[int] = []
         price: list[float] = []
         category: list[int] = []
@@ -365,23 +367,25 @@ class Catalog:
         listed: list[bool] = []
         created: list[int] = []
         for key, data in records:
-            number = self.intern(key[skip:])
-            if number < 0:
+            item_id = key[skip:]
+            number = index.get(item_id, -1)
+            if number < 0 and (number := self.intern(item_id)) < 0:
                 continue
-            self._records[number] = data
-            self._public[number] = None
-            self._settled[number] = None
-            record = decode_item(data)
-            attributes = record.attributes
+            kept[number] = data
+            record = decode_columns(data)
+            facts = record.attributes
             numbers.append(number)
-            price.append(price_of(attributes["price"][0]) if "price" in attributes else math.nan)
-            category.append(
-                self.categories.code(attributes["category"][0]) if "category" in attributes else UNKNOWN
-            )
-            brand.append(self.brands.code(attributes["brand"][0]) if "brand" in attributes else UNKNOWN)
-            available.append(attributes.keys().isdisjoint(_STOCK) or is_available(attributes))
+            price.append(math.nan if facts.price is None else price_of(facts.price[0]))
+            category.append(UNKNOWN if facts.category is None else self.categories.code(facts.category[0]))
+            brand.append(UNKNOWN if facts.brand is None else self.brands.code(facts.brand[0]))
+            said = facts.available
+            plain = said is not None and type(said[0]) is bool and facts.deleted is None
+            available.append(said[0] if said is not None and plain else _is_available(facts))
             listed.append(record.first > 0)
-            created.append(created_of(record) if "created_at" in attributes else record.first)
+            stated = facts.created_at
+            created.append(record.first if stated is None else _created(stated[0], record.first))
+        for number in numbers:
+            self._public[number] = self._settled[number] = None
         if numbers:
             at = np.array(numbers, dtype=np.int32)
             self._price[at] = price
@@ -428,7 +432,7 @@ def _columns_of(record: ItemRecord) -> tuple[float, str, str, bool]:
     category = label(known[0]) if known else ""
     known = attributes.get("brand")
     brand = label(known[0]) if known else ""
-    return price, category, brand, is_available(attributes)
+    return price, category, brand, is_available(record)
 
 
 def price_of(value: Any) -> float:
@@ -437,13 +441,15 @@ def price_of(value: Any) -> float:
     >>> [price_of(v) for v in (3, "12.50", True, -1, "free")]
     [3.0, 12.5, nan, nan, nan]
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return float("nan")
+    if type(value) is float:
+        return value if 0 <= value < 1e12 else math.nan
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return math.nan
     try:
         price = float(value)
     except (ValueError, OverflowError):
-        return float("nan")
-    return price if 0 <= price < 1e12 else float("nan")
+        return math.nan
+    return price if 0 <= price < 1e12 else math.nan
 
 
 _OUT_OF_STOCK = frozenset(
@@ -451,22 +457,25 @@ _OUT_OF_STOCK = frozenset(
 )
 
 
-_STOCK = frozenset(("deleted", "available", "in_stock", "availability", "stock"))
-
-
-def is_available(attributes: Mapping[str, Attribute]) -> bool:
+def is_available(record: ItemRecord) -> bool:
     """Whether the item can be shown: not deleted, and none of the stock attributes says no."""
-    if "deleted" in attributes and attributes["deleted"][0]:
+    known = record.attributes
+    return _is_available(Facts(**{name: known[name] for name in _STOCK if name in known}))
+
+
+_STOCK = ("deleted", "available", "in_stock", "availability", "stock")
+
+
+def _is_available(facts: Facts) -> bool:
+    if facts.deleted is not None and facts.deleted[0]:
         return False
-    for name in ("available", "in_stock"):
-        if name in attributes and attributes[name][0] is not None:
-            return _yes(attributes[name][0])
-    if "availability" in attributes and isinstance(attributes["availability"][0], str):
-        return _yes(attributes["availability"][0].rpartition("/")[2])
-    if "stock" in attributes:
-        stock = attributes["stock"][0]
-        if isinstance(stock, int | float):
-            return stock > 0
+    for said in (facts.available, facts.in_stock):
+        if said is not None and said[0] is not None:
+            return _yes(said[0])
+    if facts.availability is not None and isinstance(facts.availability[0], str):
+        return _yes(facts.availability[0].rpartition("/")[2])
+    if facts.stock is not None and isinstance(facts.stock[0], int | float):
+        return facts.stock[0] > 0
     return True
 
 
@@ -476,14 +485,13 @@ def _yes(value: Any) -> bool:
     return bool(value)
 
 
-def created_of(record: ItemRecord) -> Millis:
+def _created(stated: Any, first: Millis) -> Millis:
     """When the item became part of the assortment: ``created_at`` (ISO 8601 or ms), else the first update."""
-    stated = record.value("created_at")
     if isinstance(stated, int | float) and 0 < stated < 2**53:
         return int(stated)
     if isinstance(stated, str):
         try:
             return int(datetime.fromisoformat(stated).timestamp() * 1000)
         except (ValueError, OverflowError):
-            return record.first
-    return record.first
+            return first
+    return first

@@ -100,6 +100,41 @@ def bounded(value: Any) -> Any:
 _decoder = msgspec.msgpack.Decoder(ItemRecord)
 
 
+class Facts(msgspec.Struct, gc=False):
+    """The attributes of a record that become columns; the others are skipped without being decoded."""
+
+    price: Attribute | None = None
+    category: Attribute | None = None
+    brand: Attribute | None = None
+    available: Attribute | None = None
+    in_stock: Attribute | None = None
+    availability: Attribute | None = None
+    stock: Attribute | None = None
+    deleted: Attribute | None = None
+    created_at: Attribute | None = None
+
+
+class ColumnRecord(msgspec.Struct, array_like=True, gc=False):
+    """:class:`ItemRecord` as far as columns need it."""
+
+    offset: int
+    first: Millis
+    attributes: Facts
+
+
+_column_decoder = msgspec.msgpack.Decoder(ColumnRecord)
+
+
+def decode_columns(data: bytes) -> ColumnRecord:
+    """What the columns need of a record, at half the cost of all of it. Raises :class:`Corrupt`."""
+    try:
+        return _column_decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise Corrupt(
+            f"an item record cannot be read ({error})", remedy="rebuild from the journal"
+        ) from error
+
+
 def encode_item(record: ItemRecord) -> bytes:
     """Canonical bytes: equal records have equal bytes."""
     return _encoder.encode(record)
