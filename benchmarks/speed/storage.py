@@ -226,7 +226,7 @@ def _admit(marks: Dedupe, names: list[str], received: int) -> None:
 @click.option("--records", "count", default=1_000_000, show_default=True)
 @click.option("--seconds", default=2.0, show_default=True, help="For each group size.")
 def main(as_json: bool, count: int, seconds: float) -> None:
-    with tempfile.TemporaryDirectory(prefix="opportune-bench-", dir=".") as name:
+    with tempfile.TemporaryDirectory(prefix="opportune-bench-") as name:
         folder = Path(name)
         result = {
             "machine": describe(folder),
