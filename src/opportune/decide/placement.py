@@ -16,7 +16,17 @@ from opportune.clock import DAY, HOUR, MINUTE, SECOND, Millis
 from opportune.config import definitions
 from opportune.errors import InvalidDefinition, NotFound
 
-SOURCES = frozenset(("session_knn", "covisitation", "content", "trending", "popular", "popular_in_category"))
+SOURCES = frozenset(
+    (
+        "session_knn",
+        "covisitation",
+        "content",
+        "trending",
+        "popular",
+        "most_bought",
+        "popular_in_category",
+    )
+)
 """The candidate sources that come with the package."""
 GIVEN = "given"
 """The pseudo source that keeps the order of the candidates in the request."""

@@ -118,6 +118,10 @@ class Engine(Queries):
         self._checkpoints = Checkpoints(
             self.journal, self.store, self.state, self.clock, every=self._checkpoint_every
         )
+        for placement in self.workspace.placements:
+            for rule in placement.rules:
+                for attribute in rule.where:
+                    self.state.catalog.column(attribute)
         self._world = World(
             catalog=self.state.catalog,
             sources=self.state.models.sources,
