@@ -108,7 +108,7 @@ def test_shipped_data_is_compact_and_whole() -> None:
     retail = shipped()
     assert SHIPPED.stat().st_size < 3_000_000
     assert (len(retail.codes), len(retail.customer), retail.n_invoices, retail.n_lines) == (
-        3906,
+        3797,
         4362,
         23191,
         526245,

@@ -89,8 +89,11 @@ def assemble(rows: Iterable[Row], *, trusted: bool = False) -> Retail:
     invoices: dict[str, tuple[int, int, dict[tuple[str, int], int]]] = {}
     country_of: dict[int, str] = {}
     for row in rows:
-        if not trusted and not is_goods(row.code):
-            continue
+        if not trusted:
+            # Clerks typed 15056BL and 15056bl for one thing.
+            row = row._replace(code=row.code.upper())
+            if not is_goods(row.code):
+                continue
         if row.description.strip() if trusted else is_name(row.description):
             names.setdefault(row.code, Counter())[row.description.strip()] += 1
         is_return = row.invoice[:1] in "Cc"
