@@ -367,6 +367,7 @@ def placements_page() -> str:
 
 
 SOURCE_WORDS = {
+    "most_bought": "what is bought most, half of the weight lost every 30 days",
     "session_knn": "what the sessions most like this one went on to (VMIS-kNN, SIGMOD 2022)",
     "covisitation": "what is viewed or bought together with the items of this session",
     "content": "items whose name, category and brand are like the session's: works for items nobody has "

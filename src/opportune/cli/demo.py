@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.routing import Mount
 
     from opportune import Engine
+    from opportune.clock import Millis
     from opportune.demo.retail import Retail
 
 FOLDER = Path(".demo")
@@ -71,8 +73,10 @@ def command(
 ) -> None:
     """Open a shop with real products, its year of orders, and shoppers; every page re-ranks as you look.
 
-    The first start loads the data, which takes some seconds; an interrupted load goes on.
+    The first start opens the shop at once and learns its year of orders meanwhile; interrupted, it goes on.
     """
+    from opportune.demo.load import is_loaded
+    from opportune.demo.streaming import load_catalogue
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
     from opportune.server.run import serve
@@ -83,24 +87,37 @@ def command(
     retail = _retail(csv, encoding)
     configure(level="WARNING")
     with open_engine(folder, workspace, create=True, warm=True) as engine:
-        _load(engine, retail)
+        now = engine.clock()
+        is_old = is_loaded(engine, retail)
+        if not is_old:
+            load_catalogue(engine, retail, now)
         keys = load_keys(folder)
         mounts = [
             console_mount(engine, keys, shop_url="/"),
             _shop(engine, keys.write, retail, own_data=bool(csv)),
         ]
-
         crowd: list[subprocess.Popen[bytes]] = []
+        tasks: list[asyncio.Task[None]] = []
 
-        def announce(address: str) -> None:
+        def invite(address: str) -> None:
             if not no_visitors:
                 crowd.append(_visitors(address, keys.write, csv))
+
+        async def fill(address: str) -> None:
+            await _load_history(engine, retail, now)
+            invite(address)
+
+        def announce(address: str) -> None:
             out = console()
             out.print()
             out.print(f"shop        {address}/", style="bold")
             out.print(f"console     {address}{CONSOLE}/", style="bold")
             announce_keys(keys, always=True)
             out.print("Ctrl-C stops; what happened is kept and the next start is quick")
+            if is_old:
+                invite(address)
+            else:
+                tasks.append(asyncio.get_running_loop().create_task(fill(address)))
             if opens:
                 click.launch(f"{address}/")
 
@@ -154,29 +171,27 @@ def _retail(csv: Path | None, encoding: str) -> Retail:
     return retail
 
 
-def _load(engine: Engine, retail: Retail) -> None:
-    """The year of orders into the engine, unless it is there."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+async def _load_history(engine: Engine, retail: Retail, now: Millis) -> None:
+    """The year of orders, while the shop is open: it takes half a minute, and nobody likes to wait."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from opportune.demo.load import is_loaded, load, n_events
+    from opportune.demo.load import n_events
+    from opportune.demo.streaming import load_history
 
-    if is_loaded(engine, retail):
-        return
     shown = console(stderr=True)
     started = time.monotonic()
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
         console=shown,
         disable=not shown.is_terminal,
         transient=True,
     ) as bar:
-        task = bar.add_task("loading a year of orders", total=n_events(retail))
-        load(engine, retail, engine.clock(), on_progress=lambda done: bar.update(task, completed=done))
-    engine.checkpoint()
-    console().print(f"loaded {retail.summary()} in {time.monotonic() - started:.1f} s")
+        task = bar.add_task("learning a year of orders", total=n_events(retail) - len(retail.codes))
+        await load_history(engine, retail, now, on_progress=lambda done: bar.update(task, completed=done))
+    console().print(f"learnt {retail.summary()} in {time.monotonic() - started:.0f} s")
 
 
 def _shop(engine: Engine, write_key: str, retail: Retail, *, own_data: bool) -> Mount:

@@ -47,7 +47,9 @@ def _print(found: dict[str, Any]) -> None:
             (link["a"], link["b"], link["rule"], when(link["time"]), link["source"], link["count"])
             for link in found["links"]
         ]
-        print_table(("one", "other", "rule", "first (UTC)", "source", "times"), links, title="why they are one")
+        print_table(
+            ("one", "other", "rule", "first (UTC)", "source", "times"), links, title="why they are one"
+        )
     traits = [(name, shown(trait["value"])) for name, trait in found["traits"].items()]
     if traits:
         print_table(("trait", "value"), traits, title="traits")

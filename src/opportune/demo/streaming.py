@@ -16,7 +16,7 @@ from opportune.events.event import Event
 
 EVENTS = 4
 """Orders at a stretch: some hundred lines, a few milliseconds."""
-REST = 0.5
+REST = 0.25
 """Of the time spent loading, how much is left to requests."""
 
 
