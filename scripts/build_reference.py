@@ -351,8 +351,8 @@ def placements_page() -> str:
         table(
             ("source", "what it proposes"), [(f"`{name}`", SOURCE_WORDS[name]) for name in sorted(SOURCES)]
         ),
-        "`given` keeps the order of the request's own `candidates`; `default`, the last fallback, is the "
-        "placement's `default_items`.",
+        "`given` keeps the order of the request's own `candidates`; `newest`, a fallback, is what "
+        "the catalogue listed last, and `default` the placement's `default_items`.",
         "## Stages",
         "A decision runs through "
         + ", ".join(f"`{stage}`" for stage in STAGES)

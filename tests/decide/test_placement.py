@@ -84,7 +84,8 @@ def test_everything_can_be_said_in_yaml() -> None:
         (
             "    sources: [{source: magic}]",
             r"unknown candidate source, saw 'magic', at placements.yaml "
-            r"\$.placements\[0\].sources\[0\].source: use one of content, covisitation, given, popular,",
+            r"\$.placements\[0\].sources\[0\].source: use one of content, covisitation, given, "
+            r"most_bought, popular,",
         ),
         (
             "    fallbacks: [popular, magic]",
@@ -138,13 +139,13 @@ def test_the_defaults_cover_the_usual_pages() -> None:
     assert placements.get("recommendations").count == 8
     for placement in placements:
         assert {s.source for s in placement.sources} <= SOURCES | {"given"}
-        assert set(placement.fallbacks) <= SOURCES | {"default"}
+        assert set(placement.fallbacks) <= SOURCES | {"newest", "default"}
 
 
 def test_the_defaults_do_without_sources_that_do_not_exist() -> None:
     home = default_placements(["popular"]).get("home_recs")
     assert home.sources == ()
-    assert home.fallbacks == ("popular", "default")
+    assert home.fallbacks == ("popular", "newest", "default")
 
 
 def test_a_file_is_read_and_a_missing_one_named(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from opportune import Engine, Event
 from opportune.clock import HOUR, FixedClock
-from opportune.errors import FolderInUse, InvalidRequest, NotFound
+from opportune.engine.workspace import load_workspace
+from opportune.errors import DiskFull, FlushFailed, FolderInUse, InvalidRequest, NotFound
+from opportune.stores.disk import Appender, RealDisk
 
 
 def viewed(user: str, item: str, time: int, **more: Any) -> dict[str, Any]:
@@ -145,6 +147,10 @@ def test_a_decision_can_be_explained_and_hears_of_its_outcomes(engine: Engine, c
     kept = engine.decision(decision.decision_id)
     assert kept["placement"] == "home_recs"
     assert [o["kind"] for o in kept["outcomes"]] == ["view", "buy"]
+    seen = {"decision_id": decision.decision_id, "products": [{"product_id": "p3"}]}
+    shown = {"type": "track", "event": "Product List Viewed", "userId": "u50", "properties": seen}
+    engine.ingest([shown])
+    assert engine.decision(decision.decision_id)["outcomes"] == kept["outcomes"]
     assert kept["explanation"]
     with pytest.raises(NotFound, match="no such decision"):
         engine.decision("0" * 24)
@@ -166,6 +172,8 @@ def test_everything_survives_a_restart(tmp_path: Path, clock: FixedClock) -> Non
     engine.abandon()
     with Engine.open(tmp_path, clock=clock) as engine:
         assert engine.profile("user_id:u1") == before
+        assert engine.recent_events(1)[0]["message_id"].startswith("u1-p2")
+        assert engine.recent_decisions()[0]["placement"] == "home_recs"
         assert engine.accounting() == counts
         assert engine.ingest([viewed("u1", "p2", clock())]).duplicate == 1
         assert [i.item_id for i in engine.decide(request).decisions[0].items] == items
@@ -206,3 +214,57 @@ def test_an_event_of_the_librarys_own_type_is_made_fit_for_the_journal(
     receipt = engine.ingest([huge, too_deep])
     assert (receipt.stored, receipt.rejected) == (1, 1)
     assert engine.recent_events(1)[0]["properties"] == {"n": str(10**30)}
+
+
+def test_a_shop_without_a_single_visitor_shows_its_newest_items(engine: Engine) -> None:
+    decision = engine.decide({"placement": "home_recs", "count": 3}).decisions[0]
+    assert [item.item_id for item in decision.items] == ["p19", "p18", "p17"]
+
+
+def test_decisions_go_on_when_the_journal_cannot(tmp_path: Path, clock: FixedClock) -> None:
+    disks: list[FailingDisk] = []
+
+    def open_disk() -> FailingDisk:
+        disks.append(FailingDisk(tmp_path))
+        return disks[-1]
+
+    engine = Engine(open_disk, load_workspace(None), clock=clock)
+    engine.ingest(ITEMS, dialect="catalog")
+    disks[-1].broken = True
+    with pytest.raises(DiskFull):
+        engine.ingest([viewed("u1", "p1", clock())])
+    decision = engine.decide({"placement": "home_recs"}).decisions[0]
+    assert decision.items
+    assert any(note.startswith("record: the journal stopped accepting") for note in decision.degraded)
+    with pytest.raises(FlushFailed, match="stopped accepting"):
+        engine.ingest([viewed("u1", "p2", clock())])
+    disks[-1].broken = False
+    engine.reopen()
+    receipt = engine.ingest([viewed("u1", "p1", clock()), viewed("u1", "p2", clock())])
+    assert receipt.stored == 2
+    assert engine.accounting()["balanced"]
+    engine.close()
+
+
+class FailingDisk(RealDisk):
+    """A disk that is full while ``broken``."""
+
+    broken = False
+
+    def open_append(self, name: str) -> Appender:
+        inner = super().open_append(name)
+        disk = self
+
+        class Failing:
+            def append(self, data: Any) -> None:
+                if disk.broken:
+                    raise DiskFull("the disk is full")
+                inner.append(data)
+
+            def flush(self) -> None:
+                inner.flush()
+
+            def close(self) -> None:
+                inner.close()
+
+        return Failing()

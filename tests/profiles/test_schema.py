@@ -28,8 +28,7 @@ def event(name: str = "product_viewed", time: int = NOW, *lines: Line, **rest) -
 def folded(schema: ProfileSchema, *events: Event, item_id: str = ""):
     leaf = schema.zero()
     for number, each in enumerate(events, start=1):
-        own = [line for line in each.lines if line.item_id == item_id]
-        schema.fold(leaf, each, number, own if item_id else None)
+        schema.fold(leaf, each, number, each.about(item_id) if item_id else None)
     return leaf
 
 

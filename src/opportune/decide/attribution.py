@@ -16,6 +16,7 @@ from opportune.events.event import Event
 MAX_OUTCOMES = 200
 """Outcomes kept one by one for a decision: the earliest. The counts go on."""
 MAX_KINDS = 32
+IMPRESSIONS = frozenset({"product_list_viewed", "promotion_viewed"})
 _MAX_KIND_CHARS = 64
 _MICROS = 1_000_000
 _MOST_MICROS = 2**62
@@ -147,7 +148,10 @@ class OutcomesFold:
 
 
 def outcomes_of(event: Event) -> list[Outcome]:
-    """The outcomes that an event is: one per line, or one without an item."""
+    """The outcomes that an event is: one per line, or one without an item; none for a list that was merely
+    seen, which is what a decision is for and not what came of it."""
+    if event.name in IMPRESSIONS:
+        return []
     kind = INTERACTION.get(event.name, event.name[:_MAX_KIND_CHARS])
     if not event.lines:
         return [Outcome(event.time, event.message_id, "", kind, micros_of(event.value))]

@@ -120,9 +120,20 @@ def clean(candidates: Candidates, n_items: int) -> Candidates:
     return Candidates(item[good], score[good], candidates.because[good])
 
 
+NEWEST_ITEMS = 200
+
+
 def default_items(placement: Placement, catalog: Catalog) -> Candidates:
     """The placement's own items, in the order of the definition."""
     return _as_given(catalog.numbers(dict.fromkeys(placement.default_items)))
+
+
+def newest_items(catalog: Catalog) -> Candidates:
+    """What the catalogue listed last, newest first: a shop without a single visitor has something to show.
+    O(items), asked only when everything before it had too little."""
+    listed = np.flatnonzero(catalog.listed & catalog.available).astype(np.int32)
+    order = np.lexsort((listed, catalog.created[listed]))[::-1]
+    return _as_given(listed[order[:NEWEST_ITEMS]])
 
 
 def _as_given(items: Items) -> Candidates:

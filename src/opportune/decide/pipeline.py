@@ -21,13 +21,14 @@ from opportune.decide.candidates import (
     ask,
     default_items,
     empty_pool,
+    newest_items,
     propose,
 )
 from opportune.decide.content import bare, dress
 from opportune.decide.deadline import Stages
 from opportune.decide.eligibility import eligible
 from opportune.decide.explain import explain
-from opportune.decide.placement import DEFAULT, MAX_COUNT, Placement, Placements
+from opportune.decide.placement import DEFAULT, MAX_COUNT, NEWEST, Placement, Placements
 from opportune.decide.policy import Known, Verdict, choose, nothing_shown, safe_choice
 from opportune.decide.rank import rank, unit
 from opportune.decide.reasons import Speaker, reason_codes
@@ -287,6 +288,8 @@ class _Slot:
                 return verdict
             if step == DEFAULT:
                 found = default_items(placement, self.world.catalog)
+            elif step == NEWEST:
+                found = newest_items(self.world.catalog)
             elif not stages.late() or not asked_late:
                 # One step is asked whatever the time, because an empty answer helps nobody.
                 asked_late = asked_late or stages.late()

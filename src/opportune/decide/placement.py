@@ -32,8 +32,12 @@ GIVEN = "given"
 """The pseudo source that keeps the order of the candidates in the request."""
 DEFAULT = "default"
 """The last step of every fallback ladder: the placement's own items."""
+NEWEST = "newest"
+"""A step of fallback ladders: what the catalogue listed last."""
 RECOMMENDATIONS = "recommendations"
 """The placement behind ``/api/recommendations``."""
+STEPS = frozenset((DEFAULT, NEWEST))
+"""What a fallback ladder may name besides sources."""
 MAX_COUNT = 200
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -264,7 +268,7 @@ def default_placements(sources: Collection[str] = SOURCES) -> Placements:
         placement["sources"] = [
             s for s in placement["sources"] if s["source"] in known or s["source"] == GIVEN
         ]
-        placement["fallbacks"] = [s for s in placement["fallbacks"] if s in known or s == DEFAULT]
+        placement["fallbacks"] = [s for s in placement["fallbacks"] if s in known or s in STEPS]
     return Placements(msgspec.convert(raw, _File).placements, version="defaults")
 
 
@@ -283,12 +287,12 @@ def _check_sources(placement: Placement, known: frozenset[str], where: str) -> N
                 remedy=f"use one of {', '.join(sorted(known | {GIVEN}))}",
             )
     for k, name in enumerate(placement.fallbacks):
-        if name not in known and name != DEFAULT:
+        if name not in known and name not in STEPS:
             raise InvalidDefinition(
                 "unknown fallback",
                 seen=name,
                 where=f"{where}.fallbacks[{k}]",
-                remedy=f"use one of {', '.join(sorted(known | {DEFAULT}))}",
+                remedy=f"use one of {', '.join(sorted(known | STEPS))}",
             )
 
 

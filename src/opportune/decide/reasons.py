@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from opportune.catalog.items import Catalog
 from opportune.decide.candidates import PINNED
-from opportune.decide.placement import DEFAULT, GIVEN, Placement
+from opportune.decide.placement import DEFAULT, GIVEN, NEWEST, Placement
 from opportune.decide.request import Reason
 from opportune.decide.situation import Place, Session
 from opportune.recommend.source import CandidateSource
@@ -22,6 +22,7 @@ TEXTS: Mapping[str, str] = {
     "popular": "popular with other shoppers",
     "popular_in_category": "popular in {category}",
     "search": "matches your search",
+    "newest": "new in",
     "default": "our recommendation",
     "pinned": "featured",
 }
@@ -40,6 +41,7 @@ _ON_ITS_PAGE: Mapping[str, str] = {
 _CODE_OF: Mapping[str, str] = {
     "popular_in_category": "popular_in_category",
     GIVEN: "search",
+    NEWEST: "newest",
     DEFAULT: "default",
     PINNED: "pinned",
 }

@@ -23,7 +23,7 @@ from opportune.engine.entries import Entry
 from opportune.engine.loading import load
 from opportune.engine.queries import Queries
 from opportune.engine.workspace import Workspace, load_workspace
-from opportune.errors import InvalidRequest
+from opportune.errors import InvalidRequest, StorageError
 from opportune.events import cloudevents, dead_letters, verdicts
 from opportune.events.accounting import replayed
 from opportune.events.dedupe import digest
@@ -120,8 +120,8 @@ class Engine(Queries):
         )
         for placement in self.workspace.placements:
             for rule in placement.rules:
-                for attribute in rule.where:
-                    self.state.catalog.column(attribute)
+                for name in rule.where:
+                    self.state.catalog.column(name)
         self._world = World(
             catalog=self.state.catalog,
             sources=self.state.models.sources,
@@ -254,7 +254,7 @@ class Engine(Queries):
                     mark = next(marks)
                     dedupe.add_digest(mark, entry.received)
                     in_flight.discard(mark)
-        self.state.models.learn()
+        self.state.models.learn_if_many()
 
     def _stamp(self, event: Event) -> None:
         """Put onto the event what only today's state knows: what the catalogue says of its items, and the
@@ -305,10 +305,16 @@ class Engine(Queries):
             identifiers = inline[-1].identifiers
         person = self._person(identifiers, now)
         self._next_record = self.journal.next_seq
+        self.state.models.learn()
         answers = pipeline.decide(self._world, request, person, SessionView(request.session_id, inline), now)
-        for _, record in answers:
-            seq = self.journal.append([entries.encode(record)])
-            self._unapplied.append(Admission([], [record], first_seq=seq, is_durable=True))
+        try:
+            for _, record in answers:
+                seq = self.journal.append([entries.encode(record)])
+                self._unapplied.append(Admission([], [record], first_seq=seq, is_durable=True))
+        except StorageError as error:
+            # A broken disk must not take the answer away; it is told, and the record is missing.
+            for decision, _ in answers:
+                decision.degraded.append(f"record: {error.what}")
         self._drain()
         if left_out:
             for decision, _ in answers:

@@ -29,6 +29,10 @@ LEARN_EVERY = 20_000
 """Entries folded between two updates of the models while replaying."""
 
 
+RECALL = 2_000
+"""Entries looked at before the checkpoint for the live views."""
+
+
 class Loaded(msgspec.Struct, frozen=True):
     journal: Journal
     store: RecordStore
@@ -46,6 +50,7 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     state = _state_of(store, workspace)
     offset = max(store.offset, 1)
     state.next_seq = offset
+    _recall(journal, state, offset)
     checkpoints = Checkpoints(journal, store, state, clock)
     since = 0
     for seq, data in journal.scan(offset):
@@ -62,6 +67,14 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     checkpoints.wait()
     checkpoints.stop()
     return Loaded(journal, store, state)
+
+
+def _recall(journal: Journal, state: State, offset: int) -> None:
+    """Fill the live views from the journal's end before the checkpoint; no state depends on them."""
+    for seq, data in journal.scan(max(journal.first_seq, offset - RECALL)):
+        if seq >= offset:
+            return
+        state.recall(seq, entries.decode(data))
 
 
 def _state_of(store: RecordStore, workspace: Workspace) -> State:

@@ -17,7 +17,7 @@ STATE_BLOB = "interactions/state"
 CHUNK_BLOB = "interactions/chunk-{:06d}"
 OPEN_SESSIONS = 50_000
 """Sessions whose next touch continues them without an explicit session id."""
-_LEARN_AT_LEAST = 1
+ENOUGH = 512
 
 
 class Models:
@@ -48,6 +48,11 @@ class Models:
     def describe(self, numbers: Iterable[int]) -> None:
         """The catalogue says something new about these items."""
         self._undescribed.update(numbers)
+
+    def learn_if_many(self) -> None:
+        """:meth:`learn` when enough has gathered: the sources cost more per call than per touch."""
+        if len(self.log) - self._learnt >= ENOUGH or len(self._undescribed) >= ENOUGH:
+            self.learn()
 
     def learn(self) -> None:
         """Bring every source up to date. O(what is new)."""

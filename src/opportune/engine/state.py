@@ -72,6 +72,13 @@ class State:
             self.dead_letters.fold(entry, seq)
         self.next_seq = seq + 1
 
+    def recall(self, seq: int, entry: Entry) -> None:
+        """Only remember that the entry is recent; it was folded long ago."""
+        if type(entry) is Event:
+            self.recent_events.append(seq)
+        elif type(entry) is DecisionRecord:
+            self.recent_decisions.append(seq)
+
     def leaf(self, identifier: str) -> Leaf:
         """The leaf of an identifier, empty when it is unknown; not to be changed."""
         leaf: Leaf = self.records.get(keys.LEAF + identifier)

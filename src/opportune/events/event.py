@@ -31,8 +31,8 @@ class Event(msgspec.Struct, array_like=True, tag="e"):
     """Something that a person did, or that became known about a person or an item.
 
     ``kind`` is the call it came as: ``track identify page screen group alias`` from the tracking API,
-    ``item`` for a catalogue update. ``name`` is canonical snake case for e-commerce events (``product_viewed``,
-    ``order_completed``; see ``events/ecommerce.py``) and verbatim for everything else.
+    ``item`` for a catalogue update. ``name`` is canonical snake case for e-commerce events
+    (``product_viewed``, ``order_completed``; see ``events/ecommerce.py``) and verbatim for everything else.
 
     ``time`` is event time, corrected for the client's clock; ``received`` is arrival. ``identifiers`` are
     ordered strongest first: the first one names the leaf that the event is folded into.
@@ -65,6 +65,10 @@ class Event(msgspec.Struct, array_like=True, tag="e"):
     def item_id(self) -> str:
         """The item that the event is about, when it is about exactly one or leads with one; else empty."""
         return self.lines[0].item_id if self.lines else ""
+
+    def about(self, item_id: str) -> list[Line]:
+        """The lines that are about one item."""
+        return [line for line in self.lines if line.item_id == item_id]
 
 
 class DeadLetter(msgspec.Struct, array_like=True, tag="x"):

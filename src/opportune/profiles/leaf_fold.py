@@ -21,7 +21,7 @@ class LeafFold:
         return self.schema.zero()
 
     def fold(self, state: Leaf, event: Event) -> Leaf:
-        self.schema.fold(state, event, 0, self._item_id)
+        self.schema.fold(state, event, 0, event.about(self._item_id) if self._item_id else None)
         return state
 
     def combine(self, a: Leaf, b: Leaf) -> Leaf:

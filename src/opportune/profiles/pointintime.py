@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from opportune.clock import Millis
-from opportune.events.event import Event, Line
+from opportune.events.event import Event
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
 
@@ -49,7 +49,12 @@ def values_as_of(
                 leaf = leaves.get(key)
                 if leaf is None:
                     leaf = leaves[key] = schema.zero()
-                schema.fold(leaf, event, position, _lines_of(key, event) if schema.entity == "item" else None)
+                schema.fold(
+                    leaf,
+                    event,
+                    position,
+                    event.about(key.removeprefix(ITEM)) if schema.entity == "item" else None,
+                )
             position += 1
         present = [leaves[key] for key in groups[index] if key in leaves]
         rows[index] = schema.read(present[0] if len(present) == 1 else schema.combine(present), as_of)
@@ -63,8 +68,3 @@ def keys_of(schema: ProfileSchema, event: Event) -> list[str]:
     if schema.entity == "session":
         return [SESSION + event.session_id] if event.session_id else []
     return [event.identifiers[0]] if event.identifiers else []
-
-
-def _lines_of(key: str, event: Event) -> list[Line]:
-    item_id = key.removeprefix(ITEM)
-    return [line for line in event.lines if line.item_id == item_id]
