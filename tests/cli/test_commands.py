@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import pytest
 import yaml
 from tests.cli.conftest import Opportune
 
-from opportune.cli import bench
+from opportune.cli import bench, imports
 from opportune.cli.demo import forget
 from opportune.engine.workspace import load_workspace
 from opportune.errors import InvalidRequest
@@ -75,6 +79,29 @@ def test_import_orders_and_items(opportune: Opportune, tmp_path: Path) -> None:
         "decide", "--placement", "home_recs", "--user-id", "8", "--data-dir", folder, "--json"
     ).json
     assert {item["item"]["name"] for item in answer["decisions"][0]["items"]} == {"Mug", "Pot"}
+
+
+def test_an_interrupted_import_stops_after_a_batch_and_goes_on(
+    opportune: Opportune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text("event,user_id,sku\n" + "".join(f"view,u{n},s{n % 7}\n" for n in range(2_500)))
+    send = imports._Sink.send
+
+    def interrupted_after(self: imports._Sink, raws: Sequence[dict[str, Any]]) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return send(self, raws)
+
+    monkeypatch.setattr(imports._Sink, "send", interrupted_after)
+    handler = signal.getsignal(signal.SIGINT)
+    shown = opportune("import", "events", path, "--data-dir", tmp_path / "d")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert shown.code == 130
+    assert shown.out == f"{path}: 1,000 rows, 1,000 events stored so far\n"
+    assert "run the same command to go on" in shown.err
+    monkeypatch.undo()
+    shown = opportune("import", "events", path, "--data-dir", tmp_path / "d")
+    assert (shown.code, shown.out) == (0, f"{path}: 2,500 rows, 2,500 events stored\n")
 
 
 def test_import_refuses_what_it_cannot_do(opportune: Opportune, clicks: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from opportune.cli import options
 from opportune.cli.app import Examples
+from opportune.cli.interrupt import gentle_interrupt
 from opportune.cli.output import console, print_json
 from opportune.cli.target import Dialect, Target, open_target
 from opportune.errors import InvalidRequest
@@ -146,14 +147,28 @@ def _import(
         raise InvalidRequest("no such file", seen=str(missing[0]), remedy="check the path")
     if data_dir is not None:
         data_dir.mkdir(parents=True, exist_ok=True)
-    with open_target(data_dir, url, key, workspace) as target:
-        summaries = [_one(kind, file, target, data_dir, url, chosen, quiet=as_json) for file in files]
+    with open_target(data_dir, url, key, workspace) as target, gentle_interrupt() as stop:
+        summaries = [
+            _one(kind, file, target, data_dir, url, chosen, stop, quiet=as_json)
+            for file in files
+            if not stop()
+        ]
     if as_json:
         print_json({"files": summaries})
+    if len(summaries) < len(files) or not all(summary["finished"] for summary in summaries):
+        raise KeyboardInterrupt
 
 
 def _one(
-    kind: Kind, file: Path, target: Target, data_dir: Path | None, url: str, how: How, *, quiet: bool
+    kind: Kind,
+    file: Path,
+    target: Target,
+    data_dir: Path | None,
+    url: str,
+    how: How,
+    stop: Callable[[], bool],
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     from opportune.importing.rows import open_rows
     from opportune.importing.run import identity_of, run_import
@@ -181,6 +196,7 @@ def _one(
             from_start=how.again,
             replay_rows=kind == "orders",
             progress=progress,
+            stop=stop,
         )
     is_repeat = (
         sink.batches == 0 and position.is_finished and before == msgspec.json.encode(_kept(position_path))
@@ -294,7 +310,7 @@ def _print(summary: dict[str, Any]) -> None:
     text = f"{summary['file']}: {summary['rows']:,} rows, {summary['stored']:,} events stored"
     if summary["duplicate"]:
         text += f", {summary['duplicate']:,} were there already"
-    click.echo(text)
+    click.echo(text if summary["finished"] else f"{text} so far")
     refused = summary["rejected"] + summary["unusable"]
     if refused:
         click.echo(f"{refused:,} refused, with line and reason in {summary['rejected_file']}", err=True)
