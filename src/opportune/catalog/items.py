@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.catalog.columns import UNKNOWN, Coded, label
-from opportune.catalog.learn import catalogue_attributes, line_attributes, teaches
+from opportune.catalog.learn import Products, catalogue_attributes, line_attributes, products_of, teaches
 from opportune.catalog.record import (
     FROM_CATALOGUE,
     FROM_EVENTS,
@@ -273,6 +273,7 @@ class Catalog:
                 return [number]
             return []
         changed: list[int] = []
+        products: Products | None = None
         for line in event.lines:
             number = self._index.get(line.item_id, -1)
             if number < 0 and (number := self.intern(line.item_id)) < 0:
@@ -280,9 +281,12 @@ class Catalog:
             settled = self._settled[number]
             if settled is None:
                 settled = self._settled_names(number)
-            if teaches(event, line, settled) and self._fold(
-                number, line_attributes(event, line), event.time, FROM_EVENTS, offset
-            ):
+            if not teaches(event, line, settled):
+                continue
+            if products is None:
+                products = products_of(event)
+            stated = line_attributes(event, line, products)
+            if self._fold(number, stated, event.time, FROM_EVENTS, offset):
                 changed.append(number)
         return changed
 
