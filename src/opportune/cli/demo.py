@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from opportune.cli.target import open_engine
 from opportune.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    import asyncio
+
     from starlette.routing import Mount
 
     from opportune import Engine
@@ -75,6 +76,8 @@ def command(
 
     The first start opens the shop at once and learns its year of orders meanwhile; interrupted, it goes on.
     """
+    import asyncio
+
     from opportune.demo.load import is_loaded
     from opportune.demo.streaming import load_catalogue
     from opportune.server.auth import load_keys

@@ -12,12 +12,12 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from opportune.cli.client import Client
 from opportune.clock import MINUTE, Millis
 from opportune.errors import FolderInUse, InvalidRequest
 
 if TYPE_CHECKING:
     from opportune import Engine
+    from opportune.cli.client import Client
 
 Dialect = Literal["segment", "catalog"]
 
@@ -60,6 +60,8 @@ def open_target(
             )
         url, data_dir = ("", data_dir) if written == ["data_dir"] else (url, None)
     if url:
+        from opportune.cli.client import Client
+
         client = Client(url, key)
         try:
             yield Server(client)
