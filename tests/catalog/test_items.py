@@ -252,3 +252,35 @@ def test_numbers_are_imported_into_an_empty_catalogue_only() -> None:
 def test_the_size_of_the_numbering_follows_items_categories_and_brands() -> None:
     catalog = shop()
     assert catalog.numbering_size == 3 + 2 + 1
+
+
+def test_a_feeds_title_is_the_name_that_events_need_not_teach() -> None:
+    catalog = Catalog()
+    catalog.upsert("A", {"title": "Red mug", "category": "Mugs", "brand": "", "price": 4}, NOW)
+    said = {"name": "RED MUG!", "product_id": "A"}
+    event = Event(
+        "track",
+        "product_viewed",
+        "m",
+        "s",
+        NOW + 5,
+        NOW,
+        lines=(Line("A", 1.0, 4.0, "Mugs"),),
+        properties=said,
+    )
+    assert catalog.apply(event, 7) == []
+    assert catalog.name(catalog.number("A")) == "Red mug"
+
+
+def test_saying_the_same_again_is_no_news() -> None:
+    catalog = Catalog()
+    news = catalog.follow()
+    for time in (NOW, NOW + 5):
+        catalog.upsert("A", {"name": "Red mug"}, time)
+    assert news == {0}
+    news.clear()
+    revision = catalog.revision
+    assert not catalog.upsert("A", {"name": "Red mug"}, NOW + 9)
+    assert (news, catalog.revision) == (set(), revision)
+    assert not catalog.upsert("A", {"name": "Blue mug"}, NOW + 8), "the later word stands"
+    assert catalog.upsert("A", {"name": "Blue mug"}, NOW + 10)

@@ -91,7 +91,7 @@ def test_renaming_items_again_and_again_gives_what_a_fresh_index_gives() -> None
     index.catch_up()
     for round_ in range(6):
         for n, item_id in enumerate(NAMES):
-            name = list(NAMES.values())[(n + round_) % len(NAMES)]
+            name = list(NAMES.values())[(n + round_ + 1) % len(NAMES)]
             catalog.upsert(item_id, {"name": name}, 10 + round_)
         assert index.behind == len(catalog)
         fresh = SearchIndex(catalog)

@@ -16,6 +16,7 @@ from opportune.catalog.learn import Products, catalogue_attributes, line_attribu
 from opportune.catalog.record import (
     FROM_CATALOGUE,
     FROM_EVENTS,
+    Change,
     Facts,
     ItemRecord,
     decode_columns,
@@ -31,6 +32,9 @@ MAX_ID_CHARS: Final = 256
 _PUBLIC_VALUE_BYTES = 512
 _TEXT_CHARS = 500
 _TEXT_ATTRIBUTES = ("name", "title", "category", "brand", "description")
+
+SAME_AS = {"title": "name", "link": "url", "image_link": "image_url", "image": "image_url"}
+"""What product feeds call an attribute, and what events call it: who says one need not learn the other."""
 
 _json = msgspec.json.Encoder()
 
@@ -260,7 +264,8 @@ class Catalog:
     # -- change
 
     def apply(self, event: Event, offset: int) -> list[int]:
-        """Fold an event: number its items, learn what it says of them. Returns the numbers that changed.
+        """Fold an event: number its items, learn what it says of them. Returns the numbers of which something
+        new was said.
 
         Costs under a microsecond for a shopper's event about an item that the catalogue describes.
         """
@@ -311,11 +316,14 @@ class Catalog:
 
     def _fold(self, number: int, attributes: Mapping[str, Any], time: Millis, rank: int, offset: int) -> bool:
         record = self.record(number)
-        if not record.fold(attributes, time, rank, offset):
+        change = record.fold(attributes, time, rank, offset)
+        if change is Change.NOTHING:
             return False
         self._records[number] = record
-        self._public[number] = None
         self._dirty.add(number)
+        if change is Change.TIMES:
+            return False
+        self._public[number] = None
         for follower in self._followers:
             follower.add(number)
         self.revision += 1
@@ -342,7 +350,9 @@ class Catalog:
         known = self._settled[number]
         if known is None:
             attributes = self.record(number).attributes
-            names = frozenset(name for name, stated in attributes.items() if stated[2] >= FROM_CATALOGUE)
+            names = frozenset(
+                SAME_AS.get(name, name) for name, stated in attributes.items() if stated[2] >= FROM_CATALOGUE
+            )
             known = self._settled[number] = self._shared_settled.setdefault(names, names)
         return known
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -26,6 +27,14 @@ _encoder = msgspec.msgpack.Encoder(order="sorted")
 _value_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
+class Change(IntEnum):
+    """What an update did to a record: nothing, only said again what stood (from a later time on), or more."""
+
+    NOTHING = 0
+    TIMES = 1
+    VALUES = 2
+
+
 class ItemRecord(msgspec.Struct, array_like=True):
     """The keyed record ``item:<id>``.
 
@@ -39,9 +48,9 @@ class ItemRecord(msgspec.Struct, array_like=True):
     first: Millis = 0
     attributes: dict[str, Attribute] = {}
 
-    def fold(self, attributes: Mapping[str, Any], time: Millis, rank: int, offset: int = 0) -> bool:
-        """Take in what was said at ``time``; True when anything changed."""
-        changed = False
+    def fold(self, attributes: Mapping[str, Any], time: Millis, rank: int, offset: int = 0) -> Change:
+        """Take in what was said at ``time``; says how much of it was new."""
+        changed = Change.NOTHING
         mine = self.attributes
         for name, raw in attributes.items():
             value = bounded(raw)
@@ -56,11 +65,20 @@ class ItemRecord(msgspec.Struct, array_like=True):
                     del mine[last]
             elif not _wins(offered, mine[name]):
                 continue
+            standing = mine.get(name)
+            if (
+                standing is None
+                or standing[0] != value
+                or type(standing[0]) is not type(value)
+                or standing[2] != rank
+            ):
+                changed = Change.VALUES
+            elif not changed:
+                changed = Change.TIMES
             mine[name] = offered
-            changed = True
         if rank >= FROM_CATALOGUE and (self.first == 0 or time < self.first):
             self.first = time
-            changed = True
+            changed = Change.VALUES
         if changed and offset > self.offset:
             self.offset = offset
         return changed
