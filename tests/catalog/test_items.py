@@ -216,11 +216,11 @@ def test_unusable_ids_get_no_number() -> None:
 def test_a_catalogue_comes_back_from_its_checkpoint() -> None:
     catalog = shop()
     catalog.intern("bare")
-    saved = dict(catalog.take_dirty())
+    saved = dict(catalog.pack(n) for n in catalog.take_dirty())
     assert sorted(saved) == ["item:A", "item:B", "item:C"]
     assert catalog.take_dirty() == []
     catalog.upsert("A", {"price": 7}, NOW + 1)
-    saved.update(catalog.take_dirty())
+    saved.update(catalog.pack(n) for n in catalog.take_dirty())
 
     again = Catalog()
     again.import_numbering(catalog.export_numbering())

@@ -40,11 +40,25 @@ _json = msgspec.json.Encoder()
 
 
 class Numbering(msgspec.Struct, array_like=True):
-    """Names in the order of their numbers; saved with a checkpoint, so that numbers outlive a restart."""
+    """Names in the order of their numbers, as pieces of encoded lists; saved with a checkpoint, so that
+    numbers outlive a restart."""
 
-    items: list[str]
-    categories: list[str]
-    brands: list[str]
+    items: list[bytes]
+    categories: list[bytes]
+    brands: list[bytes]
+
+
+_PIECE = 4096
+"""Names encoded at a stretch: one call for all would keep every other thread waiting."""
+_decode_names = msgspec.msgpack.Decoder(list[str]).decode
+
+
+def _pieces(names: list[str]) -> list[bytes]:
+    return [msgspec.msgpack.encode(names[i : i + _PIECE]) for i in range(0, len(names), _PIECE)]
+
+
+def _names(pieces: list[bytes]) -> list[str]:
+    return [name for piece in pieces for name in _decode_names(piece)]
 
 
 class Catalog:
@@ -115,7 +129,9 @@ class Catalog:
         return len(self.ids) + len(self.categories.names) + len(self.brands.names)
 
     def export_numbering(self) -> bytes:
-        return msgspec.msgpack.encode(Numbering(self.ids, self.categories.names, self.brands.names))
+        """Every name by number. May run in another thread: names are only ever added."""
+        columns = (self.ids, self.categories.names, self.brands.names)
+        return msgspec.msgpack.encode(Numbering(*[_pieces(names) for names in columns]))
 
     def import_numbering(self, data: bytes) -> None:
         """Give the numbers of :meth:`export_numbering` again; the catalogue must still be empty."""
@@ -123,18 +139,21 @@ class Catalog:
             raise ValueError("numbers can only be imported into an empty catalogue")
         try:
             saved = msgspec.msgpack.decode(data, type=Numbering)
+            items, categories, brands = (
+                _names(pieces) for pieces in (saved.items, saved.categories, saved.brands)
+            )
         except msgspec.DecodeError as error:
             raise Corrupt(
                 f"the item numbering cannot be read ({error})", remedy="rebuild from the journal"
             ) from error
-        n = len(saved.items)
+        n = len(items)
         self._reserve(n)
-        self.ids = saved.items
-        self._index = dict(zip(saved.items, range(n), strict=True))
+        self.ids = items
+        self._index = dict(zip(items, range(n), strict=True))
         self._records = [b""] * n
         self._public = [None] * n
         self._settled = [None] * n
-        for column, names in ((self.categories, saved.categories), (self.brands, saved.brands)):
+        for column, names in ((self.categories, categories), (self.brands, brands)):
             for name in names:
                 column.intern(name)
         self.revision += 1
@@ -358,16 +377,22 @@ class Catalog:
 
     # -- keep and load
 
-    def take_dirty(self) -> list[tuple[str, bytes]]:
-        """(key, canonical bytes) of every record changed since the last call; packs them from here on."""
-        taken: list[tuple[str, bytes]] = []
-        for number in sorted(self._dirty):
-            kept = self._records[number]
-            data = kept if isinstance(kept, bytes) else encode_item(kept)
-            self._records[number] = data
-            taken.append((RECORD_PREFIX + self.ids[number], data))
+    def take_dirty(self) -> list[int]:
+        """The numbers of the records that changed since the last call, for :meth:`pack`."""
+        taken = list(self._dirty)
         self._dirty.clear()
         return taken
+
+    def put_back(self, numbers: Iterable[int]) -> None:
+        """What was taken could not be kept: these are changed again."""
+        self._dirty.update(numbers)
+
+    def pack(self, number: int) -> tuple[str, bytes]:
+        """(key, canonical bytes) of a record, as it is now; kept packed from here on. 2 us."""
+        kept = self._records[number]
+        data = kept if isinstance(kept, bytes) else encode_item(kept)
+        self._records[number] = data
+        return RECORD_PREFIX + self.ids[number], data
 
     def load(self, records: Iterable[tuple[str, bytes]]) -> None:
         """Take records back from a checkpoint, after :meth:`import_numbering`. About 3 us each."""

@@ -5,7 +5,9 @@ The folding thread encodes changed records in slices between requests; a worker 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -17,7 +19,7 @@ from opportune.events.dedupe import Seal
 from opportune.stores.cache import Checkpoint
 from opportune.stores.disk import Bytes
 from opportune.stores.journal import Journal
-from opportune.stores.records import RecordStore
+from opportune.stores.records import CheckpointWriter, RecordStore
 
 NUMBERING_BLOB = "catalog/numbering"
 ACCOUNTING_BLOB = "accounting"
@@ -42,6 +44,9 @@ class Checkpoints:
         self._every = every
         self._current: Checkpoint | None = None
         self._seal: Seal
+        self._items: list[int] = []
+        self._items_left: Iterator[int] = iter(())
+        self._parts: list[Callable[[CheckpointWriter], None]] = []
         self._encoded = False
         self._work: Future[Any] | None = None
         self._pool = ThreadPoolExecutor(1, "opportune-checkpoint")
@@ -66,7 +71,7 @@ class Checkpoints:
                 return False
             self._begin()
         assert self._current is not None
-        if not self._encoded and self._current.step(budget_s):
+        if not self._encoded and self._encode(self._current, budget_s):
             self._encoded = True
             self._work = self._pool.submit(self._write, self._current)
         return not self._encoded
@@ -84,7 +89,7 @@ class Checkpoints:
         self.wait()
         self._begin()
         assert self._current is not None
-        while not self._current.step(0.1):
+        while not self._encode(self._current, 0.1):
             pass
         self._encoded = True
         self._work = self._pool.submit(self._write, self._current)
@@ -111,27 +116,45 @@ class Checkpoints:
         )
 
     def _begin(self) -> None:
+        """Freeze what must be of one moment; costs copies of references, and the dead letters."""
         state = self._state
         blobs: dict[str, Bytes | None] = {
-            **state.models.export(),
             ACCOUNTING_BLOB: msgspec.msgpack.encode(state.accounting),
             DEAD_LETTERS_BLOB: msgspec.msgpack.encode(state.dead_letters),
         }
-        numbered = state.catalog.numbering_size
-        if numbered != self._numbered:
-            blobs[NUMBERING_BLOB] = state.catalog.export_numbering()
-            self._numbered = numbered
         self._current = state.records.checkpoint(state.next_seq, {}, blobs)
-        for key, data in state.catalog.take_dirty():
-            self._current.writer.put(key.encode(), data)
+        self._items = state.catalog.take_dirty()
+        self._items_left = iter(self._items)
+        self._parts = [state.models.begin()]
+        if state.catalog.numbering_size != self._numbered:
+            self._numbered = state.catalog.numbering_size
+            self._parts.append(self._number_items)
         self._seal = state.dedupe.begin()
+        self._parts.append(self._seal.write)
         self._encoded = False
         self.last = self._clock()
 
+    def _encode(self, checkpoint: Checkpoint, budget_s: float) -> bool:
+        """Encode changed items and records for about ``budget_s``; true when all are. Folding an item again
+        changes nothing, so they may be of any moment after the checkpoint's own."""
+        until = perf_counter() + budget_s
+        pack, put = self._state.catalog.pack, checkpoint.writer.put
+        for number in self._items_left:
+            key, data = pack(number)
+            put(key.encode(), data)
+            if perf_counter() >= until:
+                return False
+        return checkpoint.step(budget_s)
+
+    def _number_items(self, writer: CheckpointWriter) -> None:
+        writer.put_blob(NUMBERING_BLOB, self._state.catalog.export_numbering())
+
     def _write(self, checkpoint: Checkpoint) -> None:
         """In the worker: nothing may be in a checkpoint that is not in the journal."""
+        for part in self._parts:
+            part(checkpoint.writer)
         self._journal.flush()
-        checkpoint.finish(self._seal.write)
+        checkpoint.finish()
         while self._store.needs_compaction():
             self._store.compact()
 
@@ -145,6 +168,9 @@ class Checkpoints:
         except OpportuneError:
             current.abandon()
             self._seal.abandon()
+            self._state.models.abandon()
+            self._state.catalog.put_back(self._items)
+            self._numbered = -1
             raise
         current.done()
         self._seal.done()
@@ -152,7 +178,7 @@ class Checkpoints:
     def wait(self) -> None:
         """Finish what is under way."""
         if self._current is not None:
-            while not self._encoded and not self._current.step(0.1):
+            while not self._encoded and not self._encode(self._current, 0.1):
                 pass
             if self._work is None:
                 self._encoded = True

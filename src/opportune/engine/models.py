@@ -12,6 +12,7 @@ from opportune.recommend.interactions import InteractionLog
 from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.source import CandidateSource
+from opportune.stores.records import CheckpointWriter
 
 STATE_BLOB = "interactions/state"
 CHUNK_BLOB = "interactions/chunk-{:06d}"
@@ -65,17 +66,28 @@ class Models:
             numbers, self._undescribed = sorted(self._undescribed), set()
             self.content.describe(numbers, [self._catalog.text_of(number) for number in numbers])
 
-    def export(self) -> dict[str, bytes | None]:
-        """What a checkpoint keeps: chunks that are not stored yet or still grow, and the numbering."""
+    def begin(self) -> Callable[[CheckpointWriter], None]:
+        """Freeze the log for a checkpoint that begins now; what is returned writes it, in any thread: chunks
+        that are not stored yet or still grow, and the numbering of sessions."""
         held = set(self.log.chunks())
-        blobs: dict[str, bytes | None] = {STATE_BLOB: self.log.export_state()}
+        frozen = self.log.freeze()
         newest = max(held, default=-1)
-        for number in sorted(held - self._stored_chunks | ({newest} & held)):
-            blobs[CHUNK_BLOB.format(number)] = self.log.export_chunk(number)
-        for number in self._stored_chunks - held:
-            blobs[CHUNK_BLOB.format(number)] = None
+        fresh = sorted(held - self._stored_chunks | ({newest} & held))
+        gone = self._stored_chunks - held
         self._stored_chunks = held - {newest}
-        return blobs
+
+        def write(writer: CheckpointWriter) -> None:
+            writer.put_blob(STATE_BLOB, frozen.state())
+            for number in fresh:
+                writer.put_blob(CHUNK_BLOB.format(number), frozen.chunk(number))
+            for number in gone:
+                writer.drop_blob(CHUNK_BLOB.format(number))
+
+        return write
+
+    def abandon(self) -> None:
+        """The checkpoint was not kept: the next one writes every chunk again."""
+        self._stored_chunks = set()
 
     def load(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
         """Take the log back from a checkpoint and learn everything from it."""

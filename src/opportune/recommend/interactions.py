@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -17,14 +17,24 @@ CHUNK = 1 << 16
 _ROW_BYTES = 8 + 8 + 4 + 1
 
 
+_PIECE = 4096
+"""Open sessions encoded at a stretch: one call for all would keep every other thread waiting."""
+_LET_GO = 16
+"""A sixteenth of the open sessions is forgotten at once, when there are too many."""
+
+_OpenSession = tuple[str, int, Millis]
+_decode_open = msgspec.msgpack.Decoder(list[_OpenSession]).decode
+
+
 class _State(msgspec.Struct, array_like=True):
-    """What a checkpoint keeps beside the chunks. ``open``: (key, number, last time), least recent first."""
+    """What a checkpoint keeps beside the chunks. ``open``: pieces of an encoded list of (key, number, last
+    time), least recent first."""
 
     offset: int
     rows: int
     first_chunk: int
     sessions: int
-    open: list[tuple[str, int, Millis]]
+    open: list[bytes]
 
 
 class InteractionLog:
@@ -50,7 +60,7 @@ class InteractionLog:
         self._rows = 0
         self._first_chunk = 0
         self._sessions = 0
-        self._open: OrderedDict[str, tuple[int, Millis]] = OrderedDict()
+        self._open: dict[str, tuple[int, Millis]] = {}
         self._chunks: list[Interactions] = []
 
     def __len__(self) -> int:
@@ -114,22 +124,17 @@ class InteractionLog:
 
     def export_chunk(self, number: int) -> bytes:
         """The rows of one chunk: the columns one after another, little-endian."""
-        rows = self.between(number * CHUNK, (number + 1) * CHUNK)
-        return b"".join(
-            (
-                rows.session.astype("<i8").tobytes(),
-                rows.time.astype("<i8").tobytes(),
-                rows.item.astype("<i4").tobytes(),
-                rows.kind.tobytes(),
-            )
-        )
+        return _encode(self.between(number * CHUNK, (number + 1) * CHUNK))
 
     def export_state(self) -> bytes:
-        """Everything but the rows. O(open sessions)."""
-        open_sessions = [(key, number, last) for key, (number, last) in self._open.items()]
-        return msgspec.msgpack.encode(
-            _State(self.offset, self._rows, self._first_chunk, self._sessions, open_sessions)
-        )
+        """Everything but the rows. O(open sessions); :meth:`freeze` lets another thread do it."""
+        return self.freeze().state()
+
+    def freeze(self) -> Frozen:
+        """The log as it is now, to be exported by another thread while appends go on. O(open sessions), but
+        only a copy of references."""
+        rows = {number: self.between(number * CHUNK, (number + 1) * CHUNK) for number in self.chunks()}
+        return Frozen((self.offset, self._rows, self._first_chunk, self._sessions), dict(self._open), rows)
 
     def load(self, state: bytes, chunk: Callable[[int], bytes]) -> None:
         """Become the log that was exported; ``chunk`` gives the bytes of a chunk by its number.
@@ -153,7 +158,7 @@ class InteractionLog:
             chunks.append(whole)
         self.offset, self._rows, self._first_chunk = kept.offset, kept.rows, kept.first_chunk
         self._sessions = kept.sessions
-        self._open = OrderedDict((key, (number, last)) for key, number, last in kept.open)
+        self._open = {key: (n, last) for piece in kept.open for key, n, last in _decode_open(piece)}
         self._chunks = chunks
 
     def _number(self, leaf: str, session_id: str, time: Millis) -> int:
@@ -162,17 +167,55 @@ class InteractionLog:
         if known is not None:
             number, last = known
             if session_id or -self._gap <= time - last <= self._gap:
+                del self._open[key]
                 self._open[key] = (number, max(last, time))
-                self._open.move_to_end(key)
                 return number
         number = self._sessions
         self._sessions += 1
         if known is None or time > known[1]:  # a late touch is a session of its own and does not end this one
+            self._open.pop(key, None)
             self._open[key] = (number, time)
-            self._open.move_to_end(key)
             if len(self._open) > self._open_sessions:
-                self._open.popitem(last=False)
+                for old in list(islice(self._open, 1 + self._open_sessions // _LET_GO)):
+                    del self._open[old]
         return number
+
+
+class Frozen:
+    """One moment of a log. Rows that were appended never change, so the columns are views."""
+
+    def __init__(
+        self,
+        counts: tuple[int, int, int, int],
+        open_sessions: dict[str, tuple[int, Millis]],
+        chunks: dict[int, Interactions],
+    ) -> None:
+        self._counts = counts
+        self._open = open_sessions
+        self._chunks = chunks
+
+    def chunk(self, number: int) -> bytes:
+        """As :meth:`InteractionLog.export_chunk` was at that moment."""
+        return _encode(self._chunks[number])
+
+    def state(self) -> bytes:
+        """As :meth:`InteractionLog.export_state` was at that moment."""
+        entries = iter(self._open.items())
+        pieces: list[bytes] = []
+        while piece := [(key, number, last) for key, (number, last) in islice(entries, _PIECE)]:
+            pieces.append(msgspec.msgpack.encode(piece))
+        return msgspec.msgpack.encode(_State(*self._counts, pieces))
+
+
+def _encode(rows: Interactions) -> bytes:
+    return b"".join(
+        (
+            rows.session.astype("<i8").tobytes(),
+            rows.time.astype("<i8").tobytes(),
+            rows.item.astype("<i4").tobytes(),
+            rows.kind.tobytes(),
+        )
+    )
 
 
 def _empty(rows: int) -> Interactions:
