@@ -18,9 +18,9 @@ MAX_TERMS = 32
 """Words of one item that count."""
 MAX_ITEMS = 3
 """Items of a query that are asked: the open one and the newest of the session."""
-READ_PER_ITEM = 400
+READ_PER_ITEM = 160
 """Nodes read for one of them, its rarest words first; of one word at most 150."""
-READ_PER_WORD = 150
+READ_PER_WORD = 80
 STEP_DECAY = 0.8
 
 START, LENGTH = 0, 1
