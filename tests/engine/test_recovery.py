@@ -77,6 +77,7 @@ def test_a_rebuild_from_the_journal_alone_gives_the_same_bytes(tmp_path: Path, s
     clock = FixedClock()
     engine = live(tmp_path / "a", clock, rng, 60)
     expected = dict(dump(engine.state))
+    whole = fingerprint(engine.state)
     engine.close()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     shutil.rmtree(tmp_path / "b" / "state")
@@ -86,6 +87,7 @@ def test_a_rebuild_from_the_journal_alone_gives_the_same_bytes(tmp_path: Path, s
             assert found.keys() == expected.keys(), f"seed {seed}"
             different = [key for key in expected if found[key] != expected[key]]
             assert not different, f"seed {seed}"
+            assert fingerprint(reopened.state) == whole, f"seed {seed}"
             assert reopened.accounting()["balanced"]
 
 
