@@ -23,6 +23,7 @@ from benchmarks.quality.session_data import Cases, Split, cases, load
 from benchmarks.quality.session_ranks import Ranks, hit_rate, knn_ranks, reciprocal_rank
 from benchmarks.quality.session_tuning import GRID, sized, tune
 
+from benchmarks import documents
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import SessionKnnConfig
 from opportune.recommend.source import Query
@@ -151,6 +152,33 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """The table of a document."""
+    lines = [
+        f"{report['cases']:,} cases of {report['test_sessions']:,} test sessions, {report['items']:,} items, "
+        f"seed {report['seed']}; intervals by bootstrap over sessions.",
+        "",
+        "| | HR@20 | 95 % | MRR@20 | 95 % |",
+        "|---|---|---|---|---|",
+    ]
+    for name, result in report["results"].items():
+        hr, mrr = result["hr20_interval"], result["mrr20_interval"]
+        lines.append(
+            f"| {name} | {result['hr20']:.2f} | {hr[0]:.2f}-{hr[1]:.2f} "
+            f"| {result['mrr20']:.2f} | {mrr[0]:.2f}-{mrr[1]:.2f} |"
+        )
+    times, tuning = report["query_us"], report["tuning"]
+    lines += [
+        "",
+        f"Query p50 / p90 / p99: {times['p50']} / {times['p90']} / {times['p99']} us of processor time. "
+        f"Tuned in {tuning['seconds']} s with {tuning['evaluations']} evaluations on the last "
+        f"{tuning['validation_share_of_train']:.0%} of train. "
+        + ", ".join(f"{key} {value}" for key, value in report["machine"].items())
+        + ".",
+    ]
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.quality.sessions", description=__doc__)
     parser.add_argument(
@@ -161,6 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--evaluations", type=int, default=120, help="configurations tried at most")
     parser.add_argument("--validation-share", type=float, default=0.07, help="last share of train sessions")
     parser.add_argument("--validation-sessions", type=int, default=3000, help="sessions sampled from it")
+    parser.add_argument("--write-docs", type=Path, metavar="FILE", help="put the table into a document")
+    parser.add_argument("--name", default="sessions", help="what the document calls this data")
     options = parser.parse_args(arguments)
     try:
         split = load(options.folder)
@@ -174,6 +204,8 @@ def main(arguments: list[str] | None = None) -> int:
         sampled=options.validation_sessions,
         seed=options.seed,
     )
+    if options.write_docs:
+        documents.put(options.write_docs, f"quality-{options.name}", markdown(report))
     print(msgspec.json.encode(report).decode() if options.json else table(report))
     return 0
 

@@ -28,7 +28,7 @@ from benchmarks.speed.process import Server
 from benchmarks.speed.shop import Shop
 from benchmarks.speed.traffic import Traffic
 
-BEGIN, END = "<!-- serving:begin -->", "<!-- serving:end -->"
+from benchmarks import documents
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -308,7 +308,7 @@ def command(
     rows, machine, scale = result["rows"], result["machine"], result["baselines"]
     table = markdown(rows, machine, scale, seed)
     if write_docs is not None:
-        _write(write_docs, table)
+        documents.put(write_docs, "serving", table)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode({**result, "quick": quick}), indent=2).decode())
     else:
@@ -344,16 +344,6 @@ def measure(work: Path, size: Size, seed: int, *, only: set[str], profiles: bool
 
 def _tell(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
-
-
-def _write(path: Path, table: str) -> None:
-    """Put the table between the markers, leaving the rest of the document alone."""
-    text = path.read_text(encoding="utf-8")
-    before, found, rest = text.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise click.UsageError(f"{path} has no {BEGIN} ... {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
