@@ -262,15 +262,17 @@ class Catalog:
 
     def described(self, line: Line) -> Line:
         """The line with the category and brand that the catalogue knows, where it says none itself."""
-        number = self._index.get(line.item_id, -1)
-        if number < 0 or (line.category and line.brand):
+        category, brand = self.labels(line.item_id)
+        if (line.category or not category) and (line.brand or not brand):
             return line
-        category, brand = line.category, line.brand
-        if not category and (code := self.categories.codes[number]) >= 0:
-            category = self.categories.names[code]
-        if not brand and (code := self.brands.codes[number]) >= 0:
-            brand = self.brands.names[code]
-        return Line(line.item_id, line.quantity, line.price, category, brand, line.position)
+        return Line(
+            line.item_id,
+            line.quantity,
+            line.price,
+            line.category or category,
+            line.brand or brand,
+            line.position,
+        )
 
     def text_of(self, number: int) -> str:
         """The words an item is described with, for search and content similarity; 500 characters of each

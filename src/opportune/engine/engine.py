@@ -28,7 +28,7 @@ from opportune.events import cloudevents, dead_letters, verdicts
 from opportune.events.accounting import replayed
 from opportune.events.dedupe import digest
 from opportune.events.ecommerce import INTERACTION
-from opportune.events.event import DeadLetter, Event, Line, Resolved
+from opportune.events.event import DeadLetter, Event, Resolved
 from opportune.events.identifiers import from_mapping
 from opportune.events.inline import inline_events
 from opportune.events.items import item_event
@@ -261,21 +261,8 @@ class Engine(Queries):
         decision that it is an outcome of. 1 us."""
         if event.kind == "item":
             return
-        labels = self.state.catalog.labels
-        lines = []
-        for line in event.lines:
-            category, brand = labels(line.item_id)
-            if (category and not line.category) or (brand and not line.brand):
-                line = Line(
-                    line.item_id,
-                    line.quantity,
-                    line.price,
-                    line.category or category,
-                    line.brand or brand,
-                    line.position,
-                )
-            lines.append(line)
-        event.lines = tuple(lines)
+        described = self.state.catalog.described
+        event.lines = tuple([described(line) for line in event.lines])
         if not event.decision_id and event.identifiers and event.name in INTERACTION:
             exposures = self._exposures(event.identifiers[0])
             if exposures:
