@@ -268,3 +268,8 @@ class FailingDisk(RealDisk):
                 inner.close()
 
         return Failing()
+
+
+def test_the_catalogue_fills_in_what_an_event_leaves_out(engine: Engine, clock: FixedClock) -> None:
+    engine.ingest([viewed("u1", "p2", clock())])
+    assert list(engine.profile("user_id:u1")["features"]["affinity_category"]) == ["even"]
