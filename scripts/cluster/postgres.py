@@ -1,0 +1,60 @@
+"""PostgreSQL from the distribution's packages; it refuses to run as root, so root lends it to ``nobody``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from scripts.cluster.parts import Missing, Parts, free_port, listens
+
+
+class Postgres:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def up(self) -> str:
+        """Start it unless it runs; its URL."""
+        running = self._parts.running()
+        if "postgres" in running:
+            return str(running["postgres"]["address"])
+        programs = _programs()
+        data = self._parts.folder / "postgres"
+        user = "postgres" if os.geteuid() == 0 else None
+        if not (data / "PG_VERSION").exists():
+            data.mkdir(parents=True, exist_ok=True)
+            if user:
+                shutil.chown(data, user)
+                _reachable(data)
+            subprocess.run(
+                [str(programs / "initdb"), "-D", str(data), "-U", "opportune", "-A", "trust", "-E", "UTF8"],
+                check=True,
+                capture_output=True,
+                user=user,
+            )
+        port = free_port()
+        url = f"postgresql://opportune@127.0.0.1:{port}/postgres"
+        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
+        self._parts.start("postgres", command, url, user=user)
+        self._parts.wait("postgres", lambda: listens(port))
+        return url
+
+
+def _programs() -> Path:
+    """Where initdb is: Debian keeps it off the path, by version."""
+    found = shutil.which("initdb")
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found is None and not folders:
+        raise Missing(
+            "initdb is not on this machine: install PostgreSQL (Debian: apt-get install postgresql)"
+        )
+    return Path(found).parent if found else folders[-1].parent
+
+
+def _reachable(data: Path) -> None:
+    for folder in (data, *data.parents):
+        if not os.stat(folder).st_mode & 0o001 and folder != data:
+            raise Missing(
+                f"PostgreSQL runs as another user and cannot enter {folder}: choose another --folder"
+            )
