@@ -1,0 +1,1 @@
+"""What we try: assignment, statistics, bandits, off-policy evaluation, uplift."""
