@@ -60,8 +60,7 @@ class AdditiveRewards:
 
 
 def _linear(design: Floats, reward: Floats, prior: Floats) -> Floats:
-    solved: Floats = np.linalg.solve(design.T @ design + np.diag(prior), design.T @ reward)
-    return solved
+    return np.linalg.solve(design.T @ design + np.diag(prior), design.T @ reward).astype(np.float64)
 
 
 def _logistic(design: Floats, reward: Floats, prior: Floats) -> Floats:
