@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opportune.recommend.blend import blend, blended_scores
+from opportune.recommend.blend import blend, blend_slate, blended_scores
+from opportune.recommend.slate import Slate
 from opportune.recommend.source import Candidates
 
 
@@ -33,6 +34,12 @@ def test_the_kernel_blends_as_the_reference(seed: int) -> None:
     assert blended.scores.tolist() == pytest.approx([expected[item] for item in best])
     for item, bits in zip(blended.items.tolist(), blended.sources.tolist(), strict=True):
         assert bits == sum(1 << a for a, (found, _) in enumerate(answers) if item in found.item)
+    assert blended.proposed.tolist() == [len(found.item) for found, _ in answers]
+    for a, (found, _) in enumerate(answers):
+        said = dict(zip(found.item.tolist(), found.score.tolist(), strict=True))
+        place = {item: at for at, item in enumerate(found.item.tolist())}
+        assert blended.said[a].tolist() == [said.get(item, 0.0) for item in best]
+        assert blended.place[a].tolist() == [place.get(item, -1) for item in best]
 
 
 def test_scores_are_scaled_weighted_and_summed_and_the_largest_part_is_the_reason() -> None:
@@ -49,3 +56,24 @@ def test_nothing_blends_to_nothing() -> None:
     assert blend([], 5).items.tolist() == []
     assert blend([(answer(), 1.0)], 5).items.tolist() == []
     assert blend([(answer((1, 1.0, -1)), 1.0)], 0).items.tolist() == []
+
+
+def test_what_is_no_item_or_no_number_is_left_out() -> None:
+    slate = Slate(1, 6)
+    scores = (8.0, float("nan"), 4.0, float("inf"), 2.0, 1.0)
+    rows = zip((3, 1, -1, 2, 9, 4), scores, strict=True)
+    slate.put(0, answer(*[(item, score, -1) for item, score in rows]))
+    blended = blend_slate(slate, np.array([1.0]), 10, n_items=9)
+    assert blended.items.tolist() == [3, 4]
+    assert blended.scores.tolist() == [1.0, 1 / 8]
+    assert blended.proposed.tolist() == [2]
+
+
+def test_a_slate_grows_and_forgets() -> None:
+    slate = Slate(1, 2)
+    slate.clear(3, 5)
+    slate.put(2, answer(*[(item, 9.0 - item, -1) for item in range(7)]))
+    assert slate.found.tolist() == [0, 0, 5]
+    assert slate.block[2, 0].tolist() == [0, 1, 2, 3, 4]
+    slate.clear(3, 5)
+    assert slate.found.tolist() == [0, 0, 0]

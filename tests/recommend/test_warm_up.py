@@ -15,14 +15,15 @@ from opportune.testing.sources import query, random_interactions
 CALLED_FROM_PYTHON = {
     "add_items",
     "append_clicks",
-    "ask_neighbours",
-    "ask_words",
+    "ask_excess",
+    "ask_likes",
+    "ask_list",
+    "ask_pairs",
+    "ask_sessions",
     "blend_into",
     "count_pairs",
     "count_touches",
     "move_nodes",
-    "query_index",
-    "rank_by_excess",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache, partial
 
 import msgspec
 import numpy as np
@@ -12,7 +12,8 @@ from opportune.catalog.items import Catalog
 from opportune.decide.deadline import Stages
 from opportune.decide.placement import DEFAULT, GIVEN, Placement
 from opportune.decide.world import World
-from opportune.recommend.blend import blend
+from opportune.recommend.blend import blend_slate
+from opportune.recommend.slate import Slate
 from opportune.recommend.source import Candidates, Floats, Items, Query
 
 PINNED = "pinned"
@@ -20,6 +21,8 @@ _NOTHING = Candidates(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0
 # A re-ranked list is scored by looking its items up among what the sources propose, so they propose more.
 _LOOKUP_COUNT = 500
 _GIVEN_HALVES_AT = 10
+_JUST_THERE = 1e-6
+"""Weight of given items where the placement does not ask for their order: they must only be in the pool."""
 
 
 class Pool(msgspec.Struct):
@@ -28,6 +31,9 @@ class Pool(msgspec.Struct):
     ``score`` is the blend's; ``sources`` has a bit per name of ``names``; ``because`` is a session item or
     -1; ``tier`` is 0 for candidates of the sources and counts up through the fallback ladder. ``proposed``
     counts what each source answered, before the blend cut it to the pool.
+
+    For rankers: ``said`` (sources, n) is what each source of the placement scored each candidate, 0 where it
+    did not propose it, and ``place`` (sources, n) the candidate's place in its answer, -1 where it has none.
     """
 
     names: tuple[str, ...]
@@ -37,6 +43,8 @@ class Pool(msgspec.Struct):
     because: Items
     tier: npt.NDArray[np.int8]
     proposed: dict[str, int]
+    said: Floats
+    place: npt.NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.item)
@@ -54,6 +62,9 @@ class Pool(msgspec.Struct):
         self.sources = np.concatenate((self.sources, bits))
         self.because = np.concatenate((self.because, candidates.because[new]))
         self.tier = np.concatenate((self.tier, np.full(len(new), tier, dtype=np.int8)))
+        unasked = (len(self.said), len(new))
+        self.said = np.concatenate((self.said, np.zeros(unasked, np.float32)), axis=1)
+        self.place = np.concatenate((self.place, np.full(unasked, -1, np.int16)), axis=1)
 
 
 def source_names(placement: Placement) -> tuple[str, ...]:
@@ -64,33 +75,71 @@ def source_names(placement: Placement) -> tuple[str, ...]:
 
 def empty_pool(placement: Placement) -> Pool:
     none = np.zeros(0, dtype=np.int32)
+    sources = len(placement.sources)
     return Pool(
-        source_names(placement), none, _NOTHING.score, np.zeros(0, np.int64), none, np.zeros(0, np.int8), {}
+        source_names(placement),
+        none,
+        _NOTHING.score,
+        np.zeros(0, np.int64),
+        none,
+        np.zeros(0, np.int8),
+        {},
+        np.zeros((sources, 0), np.float32),
+        np.zeros((sources, 0), np.int16),
     )
 
 
 def propose(world: World, placement: Placement, query: Query, given: Items | None, stages: Stages) -> Pool:
-    """Ask every source of the placement within the stage's budget. O(sources + pool log pool) beside them.
+    """Ask every source of the placement within the stage's budget, and blend what they say.
 
     With ``given`` items the pool is exactly those: sources only score them.
     """
+    if given is not None:
+        return _score_given(world, placement, query, given, stages)
     until_ns = stages.until("candidates")
-    asked = query if given is None else msgspec.structs.replace(query, count=max(query.count, _LOOKUP_COUNT))
+    slate = world.slate
+    slate.clear(len(placement.sources), query.count)
+    for place, source in enumerate(placement.sources):
+        if source.source != GIVEN:
+            stages.run_if_time(
+                _stage_of(source.source),
+                partial(_answer, world, slate, place, source.source, query),
+                None,
+                until_ns=until_ns,
+            )
+    return _pool(placement, slate, _weights(placement), placement.pool, len(world.catalog))
+
+
+def _answer(world: World, slate: Slate, place: int, name: str, query: Query) -> None:
+    slate.ask(place, world.sources[name], query)
+
+
+def _score_given(world: World, placement: Placement, query: Query, given: Items, stages: Stages) -> Pool:
+    until_ns = stages.until("candidates")
+    asked = msgspec.structs.replace(query, count=max(query.count, _LOOKUP_COUNT))
+    ranked = np.sort(given)
     names = source_names(placement)
-    answers: list[tuple[Candidates, float]] = []
-    ranked = None if given is None else np.sort(given)
-    for source in placement.sources:
+    weights = _weights(placement)
+    slate = world.slate
+    slate.clear(len(placement.sources) + 1, max(len(given), asked.count))
+    for place, source in enumerate(placement.sources):
         if source.source == GIVEN:
-            answer = _NOTHING if given is None else _as_given(given)
+            slate.put(place, _as_given(given))
         else:
-            answer = ask(world, source.source, asked, stages, until_ns)
-            if ranked is not None:
-                answer = _only(answer, ranked)
-        answers.append((answer, source.weight))
-    if given is not None and GIVEN not in names[: len(answers)]:
-        answers.append((_as_given(given), 1e-6))
-    count = placement.pool if given is None else max(len(given), 1)
-    return _pool(names, answers, count, len(world.catalog))
+            slate.put(place, _only(ask(world, source.source, asked, stages, until_ns), ranked))
+    if GIVEN not in names[: len(placement.sources)]:
+        slate.put(len(placement.sources), _as_given(given))
+        weights = np.append(weights, _JUST_THERE)
+    return _pool(placement, slate, weights, max(len(given), 1), len(world.catalog))
+
+
+@lru_cache(maxsize=256)
+def _stage_of(source: str) -> str:
+    return f"candidates.{source}"
+
+
+def _weights(placement: Placement) -> npt.NDArray[np.float64]:
+    return np.array([source.weight for source in placement.sources], np.float64)
 
 
 def ask(world: World, name: str, query: Query, stages: Stages, until_ns: int | None) -> Candidates:
@@ -98,13 +147,10 @@ def ask(world: World, name: str, query: Query, stages: Stages, until_ns: int | N
 
     ``until_ns`` None asks whatever the time.
     """
-    stage = f"candidates.{name}"
+    stage = _stage_of(name)
 
     def work() -> Candidates:
-        found = world.sources[name].recommend(query)
-        if until_ns is not None and np.isfinite(found.score).all():
-            return found  # its numbers are checked once for all sources, on the pool
-        return clean(found, len(world.catalog))
+        return clean(world.sources[name].recommend(query), len(world.catalog))
 
     if until_ns is None:
         return stages.run(stage, work, _NOTHING)
@@ -157,12 +203,11 @@ def _unit(score: Floats) -> Floats:
 
 
 def _pool(
-    names: tuple[str, ...], answers: Sequence[tuple[Candidates, float]], count: int, n_items: int
+    placement: Placement, slate: Slate, weights: npt.NDArray[np.float64], count: int, n_items: int
 ) -> Pool:
-    blended = blend(answers, count)
-    # As unsigned numbers the negative ones are large: one comparison finds every number nobody has.
-    if (blended.items.view(np.uint32) >= n_items).any():
-        blended = blend([(clean(answer, n_items), weight) for answer, weight in answers], count)
+    names = source_names(placement)
+    blended = blend_slate(slate, weights, count, n_items)
+    proposed = {name: n for name, n in zip(names, blended.proposed.tolist(), strict=False) if n}
     return Pool(
         names,
         blended.items,
@@ -170,9 +215,7 @@ def _pool(
         blended.sources,
         blended.because,
         np.zeros(len(blended.items), dtype=np.int8),
-        {
-            name: len(answer.item)
-            for name, (answer, _) in zip(names, answers, strict=False)
-            if len(answer.item)
-        },
+        proposed,
+        blended.said,
+        blended.place,
     )

@@ -13,6 +13,7 @@ from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.placement import Placements
 from opportune.events.event import Event
+from opportune.recommend.slate import Slate
 from opportune.recommend.source import CandidateSource, Floats, Items, Query
 
 
@@ -92,7 +93,8 @@ class World(msgspec.Struct, kw_only=True):
     """Everything a decision reads besides the request and the person.
 
     ``timer`` is a monotonic clock in nanoseconds, ``new_id`` makes decision ids, ``degraded`` is called with
-    (placement, stage) for every stage that failed or was late. ``versions`` go into the record.
+    (placement, stage) for every stage that failed or was late. ``versions`` go into the record. ``slate`` is
+    memory that one decision uses and the next one uses again: a world makes one decision at a time.
     """
 
     catalog: Catalog
@@ -103,3 +105,4 @@ class World(msgspec.Struct, kw_only=True):
     timer: Callable[[], int] = time.perf_counter_ns
     new_id: Callable[[Millis], str] = new_decision_id
     degraded: Callable[[str, str], None] = _nobody_counts
+    slate: Slate = msgspec.field(default_factory=Slate)

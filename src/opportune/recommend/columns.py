@@ -35,5 +35,6 @@ def plain_interactions(interactions: Interactions) -> Interactions:
 
 
 def newest_of_session(query: Query) -> Items:
-    """A copy of the newest touches, oldest first, at most 50."""
-    return np.array(query.session[-MAX_SESSION:], dtype=np.int32)
+    """The newest touches, oldest first, at most 50."""
+    session = query.session
+    return plain(session if len(session) <= MAX_SESSION else session[-MAX_SESSION:], np.int32)

@@ -6,17 +6,19 @@ import msgspec
 import numpy as np
 
 from opportune.clock import DAY, Millis
+from opportune.recommend.by_address import ByAddress
 from opportune.recommend.columns import newest_of_session, plain_interactions
 from opportune.recommend.covisitation_kernel import (
     WINDOW,
     Pairs,
     PairScratch,
     PairWeights,
-    ask_neighbours,
+    ask_pairs,
     count_pairs,
 )
 from opportune.recommend.pages import lazy_zeros
-from opportune.recommend.source import Candidates, Interactions, Query
+from opportune.recommend.slate import answered
+from opportune.recommend.source import Candidates, Interactions, Items, Query
 
 
 class CoVisitationConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +85,8 @@ class CoVisitation:
             recent_kind=lazy_zeros((config.capacity_sessions, WINDOW), np.int8),
             state=np.zeros(4, np.int64),
         )
+        knobs = np.array([config.last_items, config.popularity_power, config.open_item_weight])
+        self._by_address = ByAddress((*self._pairs, *self._scratch, *self._weights, knobs))
 
     def fit(self, interactions: Interactions) -> None:
         self._clear()
@@ -102,22 +106,8 @@ class CoVisitation:
         )
 
     def recommend(self, query: Query) -> Candidates:
-        config = self.config
-        count = min(int(query.count), len(self._scratch.item))
-        item = np.empty(count, np.int32)
-        score = np.empty(count, np.float32)
-        because = np.empty(count, np.int32)
-        found = ask_neighbours(
-            self._pairs,
-            self._scratch,
-            self._weights,
-            config.last_items,
-            config.popularity_power,
-            newest_of_session(query),
-            int(query.item),
-            config.open_item_weight,
-            item,
-            score,
-            because,
-        )
-        return Candidates(item[:found], score[:found], because[:found])
+        return answered(self, query)
+
+    def recommend_into(self, query: Query, answer: Items) -> int:
+        count = min(int(query.count), answer.shape[1], len(self._scratch.item))
+        return ask_pairs(self._by_address.table, newest_of_session(query), int(query.item), count, answer)

@@ -9,6 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.kernels import kernel
+from opportune.recommend.by_address import (
+    Addresses,
+    byte_rows_at,
+    double_rows_at,
+    doubles_at,
+    float_rows_at,
+    int_rows_at,
+    ints_at,
+    longs_at,
+)
 from opportune.recommend.leaderboard import MOST_AHEAD_MS
 from opportune.recommend.top import select_top
 
@@ -227,3 +237,23 @@ def ask_neighbours(
         out_score[rank] = score[t]
         out_because[rank] = because[t]
     return found
+
+
+@kernel
+def ask_pairs(table: Addresses, query: Ints, open_item: int, count: int, answer: Ints) -> int:
+    """:func:`ask_neighbours` with everything but the question behind ``table``: pairs, scratch, weights, and
+    (last items, popularity power, open item weight). Answers into ``answer`` (3, at least ``count``)."""
+    pairs = Pairs(
+        int_rows_at(table, 0), float_rows_at(table, 1), doubles_at(table, 2), longs_at(table, 3),
+        int_rows_at(table, 4), byte_rows_at(table, 5), longs_at(table, 6),
+    )  # fmt: skip
+    scratch = PairScratch(
+        ints_at(table, 7), ints_at(table, 8), doubles_at(table, 9), doubles_at(table, 10),
+        ints_at(table, 11), ints_at(table, 12),
+    )  # fmt: skip
+    weights = PairWeights(double_rows_at(table, 13), doubles_at(table, 14), doubles_at(table, 15))
+    knobs = doubles_at(table, 16)
+    return ask_neighbours(
+        pairs, scratch, weights, int(knobs[0]), knobs[1], query, open_item, knobs[2],
+        answer[0, :count], answer[1, :count].view(np.float32), answer[2, :count],
+    )  # fmt: skip

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from opportune.clock import DAY, Millis
 from opportune.kernels import kernel
+from opportune.recommend.by_address import Addresses, doubles_at, int_rows_at, ints_at, longs_at
 from opportune.recommend.pages import lazy_zeros
 from opportune.recommend.source import Interactions
 from opportune.recommend.top import ranks_before, select_top
@@ -151,6 +152,52 @@ def rank_by_excess(
         out_item[rank] = fast.top[0, chosen[rank]]
         out_score[rank] = score[chosen[rank]]
     return found
+
+
+@kernel
+def _board_at(table: Addresses, first: int) -> Board:
+    return Board(
+        doubles_at(table, first), ints_at(table, first + 1), ints_at(table, first + 2),
+        int_rows_at(table, first + 3), ints_at(table, first + 4), longs_at(table, first + 5),
+    )  # fmt: skip
+
+
+@kernel
+def ask_list(table: Addresses, group: int, factor: float, group_of: Ints, count: int, answer: Ints) -> int:
+    """Write the first ``count`` of a list of the board behind ``table`` into ``answer`` (3, at least that
+    many), those left out that ``group_of`` says are elsewhere now; an empty ``group_of`` says nothing."""
+    board = _board_at(table, 0)
+    score = answer[1].view(np.float32)
+    found = 0
+    for at in range(board.size[group]):
+        if found == count:
+            break
+        i = board.top[group, at]
+        if len(group_of) > 0 and (i >= len(group_of) or group_of[i] != group):
+            continue
+        answer[0, found] = i
+        score[found] = board.total[i] * factor
+        answer[2, found] = -1
+        found += 1
+    return found
+
+
+@kernel
+def ask_excess(
+    table: Addresses,
+    fast_factor: float,
+    slow_factor: float,
+    ratio: float,
+    prior: float,
+    count: int,
+    answer: Ints,
+) -> int:
+    """:func:`rank_by_excess` of the two boards behind ``table``, into ``answer`` (3, at least ``count``)."""
+    answer[2, :count] = -1
+    return rank_by_excess(
+        _board_at(table, 0), _board_at(table, 6), fast_factor, slow_factor, ratio, prior,
+        answer[0, :count], answer[1, :count].view(np.float32),
+    )  # fmt: skip
 
 
 def factor_at(board: Board, half_life: float, now: Millis) -> float:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from opportune.clock import DAY, HOUR, Millis
+from opportune.clock import DAY, HOUR, SECOND, Millis
+from opportune.recommend.by_address import ByAddress
 from opportune.recommend.columns import plain, plain_interactions
-from opportune.recommend.leaderboard import Board, count_touches, factor_at, new_board, rank_by_excess
+from opportune.recommend.leaderboard import ask_excess, ask_list, count_touches, factor_at, new_board
+from opportune.recommend.slate import answered
 from opportune.recommend.source import Candidates, Interactions, Items, Query
 
 CategoryOf = Callable[[], npt.NDArray[np.int32]]
@@ -19,6 +21,7 @@ LISTED = 1000
 LISTED_IN_CATEGORY = 200
 CAPACITY_ITEMS = 1 << 22
 MAX_CATEGORIES = 1 << 15
+_ANY_GROUP = np.zeros(0, np.int32)
 
 
 class Popular:
@@ -42,10 +45,14 @@ class Popular:
         self._weight = np.array(kind_weight, np.float64)
         self._listed = listed
         self._capacity_items = capacity_items
-        self._board = new_board(capacity_items, listed)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._board = new_board(self._capacity_items, self._listed)
+        self._by_address = ByAddress(self._board)
 
     def fit(self, interactions: Interactions) -> None:
-        self._board = new_board(self._capacity_items, self._listed)
+        self._clear()
         self.update(interactions)
 
     def update(self, interactions: Interactions) -> None:
@@ -54,7 +61,12 @@ class Popular:
         count_touches(self._board, rows.item, rows.kind, rows.time, group, self._weight, self._half_life)
 
     def recommend(self, query: Query) -> Candidates:
-        return _listed(self._board, 0, query.count, factor_at(self._board, self._half_life, query.now))
+        return answered(self, query)
+
+    def recommend_into(self, query: Query, answer: Items) -> int:
+        factor = factor_at(self._board, self._half_life, query.now)
+        count = min(int(query.count), answer.shape[1])
+        return ask_list(self._by_address.table, 0, factor, _ANY_GROUP, count, answer)
 
 
 class MostBought(Popular):
@@ -96,10 +108,14 @@ class PopularInCategory:
         self._weight = np.array(kind_weight, np.float64)
         self._listed = listed
         self._capacity_items = capacity_items
-        self._board = new_board(capacity_items, listed, MAX_CATEGORIES)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._board = new_board(self._capacity_items, self._listed, MAX_CATEGORIES)
+        self._by_address = ByAddress(self._board)
 
     def fit(self, interactions: Interactions) -> None:
-        self._board = new_board(self._capacity_items, self._listed, MAX_CATEGORIES)
+        self._clear()
         self.update(interactions)
 
     def update(self, interactions: Interactions) -> None:
@@ -119,20 +135,18 @@ class PopularInCategory:
         )
 
     def recommend(self, query: Query) -> Candidates:
-        category_of = self._category_of()
+        return answered(self, query)
+
+    def recommend_into(self, query: Query, answer: Items) -> int:
+        category_of = plain(self._category_of(), np.int32)
         category = query.category
         if category < 0 and 0 <= query.item < len(category_of):
             category = int(category_of[query.item])
         if not 0 <= category < MAX_CATEGORIES:
-            return _nothing()
+            return 0
         factor = factor_at(self._board, self._half_life, query.now)
-        found = _listed(self._board, category, self._listed, factor)
-        still = category_of[np.minimum(found.item, len(category_of) - 1)] == category
-        return Candidates(
-            found.item[still][: query.count],
-            found.score[still][: query.count],
-            found.because[still][: query.count],
-        )
+        count = min(int(query.count), answer.shape[1])
+        return ask_list(self._by_address.table, category, factor, category_of, count, answer)
 
 
 class Trending:
@@ -141,7 +155,8 @@ class Trending:
     Counts with a half-life of 6 hours against counts with one of 7 days: in steady state the first is
     expected to be the second times the ratio of the half-lives. The score is the excess in standard
     deviations of a Poisson count, ``(fast - expected) / sqrt(expected + prior)``; items below expectation
-    are left out. Looks at the 1,000 items with the largest fast count. ``recommend`` about 30 us.
+    are left out. Looks at the 1,000 items with the largest fast count, at most once a second of ``now``
+    while nothing was learnt: 20 us, else 2.
     """
 
     name = "trending"
@@ -168,6 +183,13 @@ class Trending:
     def _clear(self) -> None:
         self._fast = new_board(self._capacity_items, self._listed)
         self._slow = new_board(self._capacity_items, 1)
+        self._by_address = ByAddress((*self._fast, *self._slow))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ranked = np.zeros((3, 0), np.int32)
+        self._ranked_found = 0
+        self._ranked_for = (-1, -1)
 
     def fit(self, interactions: Interactions) -> None:
         self._clear()
@@ -178,29 +200,30 @@ class Trending:
         for board, half_life in ((self._fast, self._fast_half_life), (self._slow, self._slow_half_life)):
             group = np.zeros(len(rows), np.int32)
             count_touches(board, rows.item, rows.kind, rows.time, group, self._weight, half_life)
+        self._forget()
 
     def recommend(self, query: Query) -> Candidates:
-        count = min(query.count, int(self._fast.size[0]))
-        item = np.empty(count, np.int32)
-        score = np.empty(count, np.float32)
-        found = rank_by_excess(
-            self._fast,
-            self._slow,
-            factor_at(self._fast, self._fast_half_life, query.now),
-            factor_at(self._slow, self._slow_half_life, query.now),
+        return answered(self, query)
+
+    def recommend_into(self, query: Query, answer: Items) -> int:
+        count = min(int(query.count), answer.shape[1])
+        moment = query.now - query.now % SECOND
+        if self._ranked_for != (moment, count):
+            self._rank(moment, count)
+        found = self._ranked_found
+        answer[:, :found] = self._ranked[:, :found]
+        return found
+
+    def _rank(self, moment: Millis, count: int) -> None:
+        """The list for all questions of this second."""
+        self._ranked = np.empty((3, count), np.int32)
+        self._ranked_for = (moment, count)
+        self._ranked_found = ask_excess(
+            self._by_address.table,
+            factor_at(self._fast, self._fast_half_life, moment),
+            factor_at(self._slow, self._slow_half_life, moment),
             self._fast_half_life / self._slow_half_life,
             self._prior,
-            item,
-            score,
+            count,
+            self._ranked,
         )
-        return Candidates(item[:found], score[:found], np.full(found, -1, np.int32))
-
-
-def _listed(board: Board, group: int, count: int, factor: float) -> Candidates:
-    item: Items = board.top[group, : min(count, int(board.size[group]))].copy()
-    score = (board.total[item] * factor).astype(np.float32)
-    return Candidates(item, score, np.full(len(item), -1, np.int32))
-
-
-def _nothing() -> Candidates:
-    return Candidates(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from opportune.recommend.by_address import ByAddress
 from opportune.recommend.columns import newest_of_session, plain_interactions
 from opportune.recommend.pages import lazy_zeros
 from opportune.recommend.session_knn_config import (
@@ -17,14 +18,15 @@ from opportune.recommend.session_knn_config import (
     rarity_table,
     weights,
 )
-from opportune.recommend.source import Candidates, Interactions, Query
+from opportune.recommend.slate import answered
+from opportune.recommend.source import Candidates, Interactions, Items, Query
 from opportune.recommend.vmis_kernel import (
     APPENDED,
     SESSIONS,
     Index,
     Scratch,
     append_clicks,
-    query_index,
+    ask_sessions,
 )
 
 _LAST_LINK = 2**31 - 2
@@ -110,19 +112,34 @@ class SessionKnn:
         append_clicks(self.index, rows.session, rows.item, rows.kind)
 
     def recommend(self, query: Query) -> Candidates:
-        count = min(int(query.count), MAX_COUNT)
-        item = np.empty(count, np.int32)
-        score = np.empty(count, np.float32)
-        because = np.empty(count, np.int32)
-        found = query_index(*self.kernel_state(), newest_of_session(query), count, item, score, because)
-        return Candidates(item[:found], score[:found], because[:found])
+        return answered(self, query)
+
+    def recommend_into(self, query: Query, answer: Items) -> int:
+        if bucket_of_count(self.clicks) != self._rarity_bucket:
+            self._weigh_rarity()
+        count = min(int(query.count), answer.shape[1], MAX_COUNT)
+        return ask_sessions(self._by_address.table, newest_of_session(query), count, answer)
+
+    def _weigh_rarity(self) -> None:
+        """Rarity depends on the number of clicks; and this is where the index is the current one."""
+        self._rarity = rarity_table(self.config, self.clicks)
+        self._rarity_bucket = bucket_of_count(self.clicks)
+        factors = np.array([self._steps_per_click, self.config.echo_weight])
+        self._by_address = ByAddress(
+            (
+                *self.index,
+                *self._scratch,
+                *self._weights,
+                self._rarity,
+                np.array(self._sizes, np.int64),
+                factors,
+            )
+        )
 
     def kernel_state(self) -> tuple[Index, Scratch, Weights, Table, Sizes, float, float]:
         """The first arguments of :func:`query_index`, with rarity as of now."""
-        bucket = bucket_of_count(self.clicks)
-        if bucket != self._rarity_bucket:
-            self._rarity = rarity_table(self.config, self.clicks)
-            self._rarity_bucket = bucket
+        if bucket_of_count(self.clicks) != self._rarity_bucket:
+            self._weigh_rarity()
         return (
             self.index,
             self._scratch,

@@ -87,3 +87,12 @@ class CandidateSource(Protocol):
     def recommend(self, query: Query) -> Candidates:
         """Propose candidates; whether items of the session may come back is the placement's policy."""
         ...
+
+
+class QuickSource(CandidateSource, Protocol):
+    """A source that can write its answer where the decision wants it."""
+
+    def recommend_into(self, query: Query, answer: Items) -> int:
+        """As ``recommend``, written into ``answer`` (3, room): items, the bits of float32 scores, because; at
+        most ``room``. Returns how many."""
+        ...

@@ -16,6 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.kernels import kernel
+from opportune.recommend.by_address import (
+    Addresses,
+    bytes_at,
+    double_rows_at,
+    doubles_at,
+    int_rows_at,
+    ints_at,
+    longs_at,
+)
 from opportune.recommend.session_knn_config import (
     BUCKETS,
     EXACT_COUNTS,
@@ -407,6 +416,34 @@ def query_index(
             if known[j] == item[t]:
                 out_because[rank] = item[t]
     return found
+
+
+@kernel
+def ask_sessions(table: Addresses, query: Ints, count: int, answer: Ints) -> int:
+    """:func:`query_index` with everything but the question behind ``table``: index, scratch, weights, rarity,
+    sizes, and (steps per click, echo weight). Answers into ``answer`` (3, at least ``count``)."""
+    index = Index(
+        int_rows_at(table, 0), bytes_at(table, 1), int_rows_at(table, 2), int_rows_at(table, 3),
+        longs_at(table, 4),
+    )  # fmt: skip
+    scratch = Scratch(
+        ints_at(table, 5), ints_at(table, 6), ints_at(table, 7), ints_at(table, 8), ints_at(table, 9),
+        doubles_at(table, 10), doubles_at(table, 11), ints_at(table, 12), ints_at(table, 13),
+        ints_at(table, 14), doubles_at(table, 15), doubles_at(table, 16), double_rows_at(table, 17),
+        ints_at(table, 18),
+    )  # fmt: skip
+    weights = Weights(
+        doubles_at(table, 19), doubles_at(table, 20), doubles_at(table, 21), doubles_at(table, 22),
+        doubles_at(table, 23), doubles_at(table, 24), doubles_at(table, 25), doubles_at(table, 26),
+        doubles_at(table, 27), doubles_at(table, 28),
+    )  # fmt: skip
+    rarity = double_rows_at(table, 29)
+    n = longs_at(table, 30)
+    factors = doubles_at(table, 31)
+    return query_index(
+        index, scratch, weights, rarity, (n[0], n[1], n[2], n[3], n[4], n[5], n[6]), factors[0], factors[1],
+        query, count, answer[0, :count], answer[1, :count].view(np.float32), answer[2, :count],
+    )  # fmt: skip
 
 
 @kernel
