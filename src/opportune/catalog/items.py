@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.catalog.columns import UNKNOWN, Coded, label
-from opportune.catalog.learn import Products, catalogue_attributes, line_attributes, products_of, teaches
+from opportune.catalog.learn import (
+    LEARNT,
+    Products,
+    catalogue_attributes,
+    line_attributes,
+    products_of,
+    teaches,
+)
 from opportune.catalog.record import (
     FROM_CATALOGUE,
     FROM_EVENTS,
@@ -82,8 +89,8 @@ class Catalog:
         self._index: dict[str, int] = {}
         self._records: list[ItemRecord | bytes] = []
         self._public: list[msgspec.Raw | None] = []
-        self._settled: list[frozenset[str] | None] = []
-        self._shared_settled: dict[frozenset[str], frozenset[str]] = {}
+        self._unsettled: list[frozenset[str] | None] = []
+        self._shared_unsettled: dict[frozenset[str], frozenset[str]] = {}
         self._watched: dict[str, Coded] = {"category": self.categories, "brand": self.brands}
         self._dirty: set[int] = set()
         self._followers: list[set[int]] = []
@@ -119,7 +126,7 @@ class Catalog:
             self.ids.append(item_id)
             self._records.append(b"")
             self._public.append(None)
-            self._settled.append(None)
+            self._unsettled.append(None)
             self.revision += 1
         return number
 
@@ -152,7 +159,7 @@ class Catalog:
         self._index = dict(zip(items, range(n), strict=True))
         self._records = [b""] * n
         self._public = [None] * n
-        self._settled = [None] * n
+        self._unsettled = [None] * n
         for column, names in ((self.categories, categories), (self.brands, brands)):
             for name in names:
                 column.intern(name)
@@ -262,6 +269,8 @@ class Catalog:
 
     def described(self, line: Line) -> Line:
         """The line with the category and brand that the catalogue knows, where it says none itself."""
+        if line.category and line.brand:
+            return line
         category, brand = self.labels(line.item_id)
         if (line.category or not category) and (line.brand or not brand):
             return line
@@ -304,10 +313,10 @@ class Catalog:
             number = self._index.get(line.item_id, -1)
             if number < 0 and (number := self.intern(line.item_id)) < 0:
                 continue
-            settled = self._settled[number]
-            if settled is None:
-                settled = self._settled_names(number)
-            if not teaches(event, line, settled):
+            unsettled = self._unsettled[number]
+            if unsettled is None:
+                unsettled = self._names_unsettled(number)
+            if not unsettled or not teaches(event, line, unsettled):
                 continue
             if products is None:
                 products = products_of(event)
@@ -364,17 +373,15 @@ class Catalog:
         self._available[number] = available
         self._listed[number] = record.first > 0
         self._created[number] = _created(record.value("created_at"), record.first)
-        self._settled[number] = None
+        self._unsettled[number] = None
 
-    def _settled_names(self, number: int) -> frozenset[str]:
-        """The attributes that the catalogue itself has stated: events have nothing to add to them."""
-        known = self._settled[number]
-        if known is None:
-            attributes = self.record(number).attributes
-            names = frozenset(
-                SAME_AS.get(name, name) for name, stated in attributes.items() if stated[2] >= FROM_CATALOGUE
-            )
-            known = self._settled[number] = self._shared_settled.setdefault(names, names)
+    def _names_unsettled(self, number: int) -> frozenset[str]:
+        """What events may teach of an item: all but what the catalogue itself has stated."""
+        attributes = self.record(number).attributes
+        names = LEARNT.difference(
+            SAME_AS.get(name, name) for name, stated in attributes.items() if stated[2] >= FROM_CATALOGUE
+        )
+        known = self._unsettled[number] = self._shared_unsettled.setdefault(names, names)
         return known
 
     # -- keep and load
@@ -426,7 +433,7 @@ class Catalog:
             stated = facts.created_at
             created.append(record.first if stated is None else _created(stated[0], record.first))
         for number in numbers:
-            self._public[number] = self._settled[number] = None
+            self._public[number] = self._unsettled[number] = None
         if numbers:
             at = np.array(numbers, dtype=np.int32)
             self._price[at] = price

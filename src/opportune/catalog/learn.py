@@ -12,24 +12,28 @@ _NOT_ATTRIBUTES = frozenset(("product_id", "item_id", "productId", "itemId", "de
 _LEARNT_TEXTS = ("name", "image_url", "url")
 
 
-def teaches(event: Event, line: Line, settled: Collection[str]) -> bool:
+LEARNT = frozenset((*_LEARNT_TEXTS, "category", "brand", "price"))
+"""The attributes that shoppers' events can teach."""
+
+
+def teaches(event: Event, line: Line, unsettled: Collection[str]) -> bool:
     """Whether a shopper's event says anything of the line's item that the catalogue has not settled itself.
+    ``unsettled`` are those of :data:`LEARNT` that it has not.
 
     Decided before anything is built, because nearly every event answers no.
     """
     if (
-        (line.category and "category" not in settled)
-        or (line.brand and "brand" not in settled)
-        or (line.price is not None and "price" not in settled)
+        (line.category and "category" in unsettled)
+        or (line.brand and "brand" in unsettled)
+        or (line.price is not None and "price" in unsettled)
     ):
         return True
     properties = event.properties
     if not properties:
         return False
-    if "products" in properties:
-        return True
+    in_list = "products" in properties
     for name in _LEARNT_TEXTS:  # noqa: SIM110 - any() over a generator costs three times as much
-        if name in properties and name not in settled:
+        if name in unsettled and (in_list or name in properties):
             return True
     return False
 

@@ -105,10 +105,13 @@ _REFUSED: Any = object()
 
 def bounded(value: Any) -> Any:
     """The value cut to size, or a marker when it cannot be kept (too large, or not a JSON value)."""
-    if value is None or isinstance(value, bool | int | float):
-        return value if not isinstance(value, int) or -(2**63) <= value < 2**64 else _REFUSED
-    if isinstance(value, str):
-        return value[:MAX_TEXT_CHARS]
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= MAX_TEXT_CHARS else value[:MAX_TEXT_CHARS]
+    if kind is int:
+        return value if -(2**63) <= value < 2**64 else _REFUSED
+    if kind is float or kind is bool or value is None:
+        return value
     try:
         return value if len(_value_encoder.encode(value)) <= MAX_VALUE_BYTES else _REFUSED
     except (TypeError, ValueError, OverflowError, RecursionError):

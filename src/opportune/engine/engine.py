@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,8 +41,9 @@ from opportune.events.verdicts import Verdict
 from opportune.events.wire import MAX_DEPTH
 from opportune.identity.components import resolve
 from opportune.identity.links import assert_together
-from opportune.profiles.leaf import Exposure
+from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
 from opportune.profiles.person import People, Person
+from opportune.profiles.recent import merge_last
 from opportune.recommend.warm_up import warm_up
 from opportune.stores.disk import Disk, RealDisk
 
@@ -262,17 +264,24 @@ class Engine(Queries):
         if event.kind == "item":
             return
         described = self.state.catalog.described
-        event.lines = tuple([described(line) for line in event.lines])
+        for line in event.lines:
+            if not (line.category and line.brand):
+                event.lines = tuple([described(line) for line in event.lines])
+                break
         if not event.decision_id and event.identifiers and event.name in INTERACTION:
             exposures = self._exposures(event.identifiers[0])
             if exposures:
                 event.decision_id = attribute(event, exposures, ATTRIBUTION_WINDOW) or ""
 
     def _exposures(self, identifier: str) -> Sequence[Exposure]:
-        leaf = self.state.leaf(identifier)
+        leaf_of = self.state.leaf
+        leaf = leaf_of(identifier)
         if not leaf.links:
             return leaf.exposures
-        return self._person((identifier,)).exposures
+        held = [e for i in self.state.components.members(identifier) if (e := leaf_of(i).exposures)]
+        if len(held) < 2:
+            return held[0] if held else ()
+        return reduce(lambda a, b: merge_last(a, b, MAX_EXPOSURES), held)
 
     # -- the second verb
 
@@ -314,12 +323,15 @@ class Engine(Queries):
         if not identifiers:
             return Person(state.person, (), [state.person.zero()])
         asserted = assert_together(identifiers, now) if len(identifiers) > 1 else ()
-        component = resolve(
-            identifiers[0], lambda key: state.leaf(key).links, self.workspace.identity, asserted=asserted
-        )
-        if len(component.identifiers) == 1:
-            return Person(state.person, component.identifiers, [state.leaf(identifiers[0])])
-        return self._people.get(component.identifiers, [state.leaf(key) for key in component.identifiers])
+        if asserted:
+            found = resolve(
+                identifiers[0], lambda key: state.leaf(key).links, self.workspace.identity, asserted=asserted
+            ).identifiers
+        else:
+            found = state.components.members(identifiers[0])
+        if len(found) == 1:
+            return Person(state.person, found, [state.leaf(identifiers[0])])
+        return self._people.get(found, [state.leaf(key) for key in found])
 
     def _decision_id(self, now: Millis) -> str:
         """The id says where the record is: the journal sequence that it will get, and a random half that

@@ -104,6 +104,7 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
         dedupe=Dedupe(store),
         accounting=accounting,
         dead_letters=letters,
+        rules=workspace.identity,
     )
 
 

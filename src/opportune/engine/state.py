@@ -22,6 +22,8 @@ from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import DeadLetter, Event, Line, Resolved, Tally
+from opportune.identity.remembered import Components
+from opportune.identity.rules import IdentityRules
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
 from opportune.recommend.source import Kind
@@ -46,6 +48,7 @@ class State:
         dedupe: Dedupe,
         accounting: Accounting,
         dead_letters: DeadLetters,
+        rules: IdentityRules,
     ) -> None:
         self.records = records
         self.person = schemas["person"]
@@ -59,6 +62,7 @@ class State:
         self.recent_events: deque[int] = deque(maxlen=RECENT)
         self.recent_decisions: deque[int] = deque(maxlen=RECENT)
         self.next_seq = 1
+        self.components = Components(lambda identifier: self.leaf(identifier).links, rules)
 
     def fold(self, seq: int, entry: Entry) -> None:
         """Fold one entry; entries come in order, each once (or again, after a checkpoint is loaded)."""
@@ -97,12 +101,12 @@ class State:
         records = self.records
         name = identifiers[0]
         leaf = records.touch(keys.LEAF + name)
-        if seq > leaf.offset:
-            self.person.fold(leaf, event, seq)
+        if seq > leaf.offset and self.person.fold(leaf, event, seq):
+            self.components.forget(name)
         for other in identifiers[1:]:
             end = records.touch(keys.LEAF + other)
-            if seq > end.offset:
-                self.person.fold_link(end, event, other, seq)
+            if seq > end.offset and self.person.fold_link(end, event, other, seq):
+                self.components.forget(other)
         session = event.session_id
         if session and self.session.features:
             record = records.touch(f"{keys.SESSION}{name}|{session}")

@@ -155,30 +155,37 @@ def add(links: dict[Identifier, Evidence], other: Identifier, evidence: Evidence
         del links[max(links)]
 
 
-def fold_links(links: dict[Identifier, Evidence], event: Event, key: Identifier) -> None:
+def fold_links(links: dict[Identifier, Evidence], event: Event, key: Identifier) -> bool:
     """Fold what one event says about ``key`` into the links of its leaf, in place: about all the others when
-    ``key`` is the strongest, else about the strongest only. 0.3 us when it says nothing new, 2 us else."""
+    ``key`` is the strongest, else about the strongest only. Answers whether anything was said that
+    ``resolve`` looks at; that the two were seen together once more is not. 0.3 us when it says nothing new,
+    2 us else."""
     identifiers = event.identifiers
     others = identifiers[1:] if key == identifiers[0] else identifiers[:1]
     if event.name not in LINK_EVENTS:
         time = event.time
         for other in others:
             known = links.get(other)
-            if known is None or known.rule == UNLINKED or time <= known.time:
+            if known is None:
+                if _links(other):
+                    break
+            elif known.rule == UNLINKED or time <= known.time:
                 break
         else:
             # Nearly every event: seen together once more. What merge() would do, without a new object.
             for other in others:
-                known = links[other]
-                known.count += 1
-                if time > known.last:
-                    known.last = time
-            return
+                known = links.get(other)
+                if known is not None:
+                    known.count += 1
+                    if time > known.last:
+                        known.last = time
+            return False
     for link in links_of(event):
         if link.a == key:
             add(links, link.b, link.evidence)
         elif link.b == key:
             add(links, link.a, link.evidence)
+    return True
 
 
 def _earliness(e: Evidence) -> tuple[bool, Millis, int, str, str]:

@@ -117,8 +117,9 @@ class ProfileSchema:
 
     # fold ---------------------------------------------------------------------------------------------
 
-    def fold(self, leaf: Leaf, event: Event, seq: int, of_item: Sequence[Line] | None = None) -> None:
-        """One event into the leaf, in place; the caller has checked ``seq > leaf.offset``.
+    def fold(self, leaf: Leaf, event: Event, seq: int, of_item: Sequence[Line] | None = None) -> bool:
+        """One event into the leaf, in place; the caller has checked ``seq > leaf.offset``. Answers whether
+        the event says anything new of who is who.
 
         The leaf is that of the event's strongest identifier (or session). For an item's leaf ``of_item`` are
         the lines of the event that are about it (default: the first). Links, touches, traits and the other
@@ -128,10 +129,11 @@ class ProfileSchema:
         name = event.name
         plan = self._plans.get(name) or self._plan(name)
         of_person = self._of_person
-        if of_person and len(event.identifiers) > 1:
-            fold_links(leaf.links, event, event.identifiers[0])
+        relinked = (
+            of_person and len(event.identifiers) > 1 and fold_links(leaf.links, event, event.identifiers[0])
+        )
         if plan.identity_only:
-            return
+            return relinked
         time = event.time
         minute = time // MINUTE
         newest = leaf.newest
@@ -153,7 +155,7 @@ class ProfileSchema:
         if plan.life.any:
             apply(leaf.life, plan.life, event, lines, time)
         if not of_person:
-            return
+            return False
         count_name(leaf.names, name, MAX_NAMES)
         if plan.touch:
             self._touch(leaf, event, plan.touch)
@@ -166,17 +168,18 @@ class ProfileSchema:
                 keep_greatest(leaf.dismissed, line.item_id, time, MAX_DISMISSED)
         if event.traits and event.kind != "group":
             fold_traits(leaf.traits, event.traits, time, event.source, MAX_TRAITS)
+        return relinked
 
     def concerns(self, event_name: str) -> bool:
         """Whether any feature looks at events of this name."""
         plan = self._plans.get(event_name) or self._plan(event_name)
         return plan.row.any or plan.life.any
 
-    def fold_link(self, leaf: Leaf, event: Event, key: str, seq: int) -> None:
+    def fold_link(self, leaf: Leaf, event: Event, key: str, seq: int) -> bool:
         """For the leaves of the event's *other* identifiers: what the event says about who ``key``, the
-        owner of this leaf, is. Touches nothing else. 1 us."""
+        owner of this leaf, is; answers whether it is new. Touches nothing else. 1 us."""
         leaf.offset = seq
-        fold_links(leaf.links, event, key)
+        return fold_links(leaf.links, event, key)
 
     def fold_decision(
         self, leaf: Leaf, record_id: str, placement: str, time: Millis, item_ids: Sequence[str], seq: int

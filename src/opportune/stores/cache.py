@@ -14,6 +14,8 @@ from opportune.errors import StorageError
 from opportune.stores.disk import Bytes
 from opportune.stores.records import CheckpointWriter, RecordStore
 
+_ABSENT_REMEMBERED = 4_096
+
 
 class Codec(Protocol):
     """How one kind of record becomes bytes. Records have an int attribute ``offset``: the highest journal seq
@@ -55,6 +57,7 @@ class RecordCache:
         self._dirty: dict[str, Any] = {}
         self._writing: dict[str, Any] = {}
         self._leaving: list[dict[str, Any]] = []
+        self._absent: set[str] = set()
 
     @property
     def dirty_count(self) -> int:
@@ -93,6 +96,7 @@ class RecordCache:
             record = self._find(key)
             if record is None:
                 record = self._codec_for(key).zero()
+                self._absent.discard(key)
                 self._keep(key, record)
         self._dirty[key] = record
         return record
@@ -103,8 +107,14 @@ class RecordCache:
         if record is None:
             record = self._dirty.get(key, self._writing.get(key))
         if record is None:
+            # An event asks twice for somebody new: at the door, and when it is folded.
+            if key in self._absent:
+                return None
             data = self._store.get(key.encode())
             if data is None:
+                if len(self._absent) >= _ABSENT_REMEMBERED:
+                    self._absent.clear()
+                self._absent.add(key)
                 return None
             record = self._codec_for(key).decode(data)
         self._keep(key, record)
