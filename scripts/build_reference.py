@@ -44,6 +44,8 @@ from opportune.importing.events import SHORT_NAMES
 from opportune.importing.items import FIELDS as ITEM_FIELDS
 from opportune.importing.orders import FIELDS as ORDER_FIELDS
 from opportune.profiles.definitions import Feature, FeatureSet, default_features
+from opportune.profiles.intents.definitions import IntentExamples, IntentSet
+from opportune.profiles.segments import Segment, SegmentSet
 from opportune.server import auth, wire, writer
 from opportune.server.body import BODY_LIMIT
 from opportune.server.metrics import Metrics
@@ -297,12 +299,16 @@ FILES = {
     "placements": "what decisions can be asked for; see [placements](placements.md)",
     "tracking_plan": "what each event should look like, and whether one that does not is noted or refused",
     "identity": "what may join two identifiers into one person",
+    "intents": "what searches and chat lines may be after; see [read intents](../how-to/read-intents.md)",
+    "segments": "who belongs to which audience, as conditions on features",
 }
 SHAPES: dict[str, tuple[type, ...]] = {
     "features": (FeatureSet, Feature),
     "placements": (Placement, Source, Filters, ExcludeBought, Names, PriceRange, Rule, Diversity),
     "tracking_plan": (TrackingPlan, EventRule),
     "identity": (IdentityRules,),
+    "intents": (IntentSet, IntentExamples),
+    "segments": (SegmentSet, Segment),
 }
 
 

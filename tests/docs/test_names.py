@@ -17,7 +17,14 @@ PACKAGE = ROOT / "src" / "opportune"
 _NAMED = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|yaml))(?::([A-Za-z_][\w.]*))?`")
 _COMMAND = re.compile(r"\bopportune (?!import\b)([a-z][a-z-]+)\b")
 _MODULE = re.compile(r"`(opportune(?:\.\w+)+)`")
-_WORKSPACE = {"features.yaml", "placements.yaml", "tracking_plan.yaml", "identity.yaml"}
+_WORKSPACE = {
+    "features.yaml",
+    "placements.yaml",
+    "tracking_plan.yaml",
+    "identity.yaml",
+    "intents.yaml",
+    "segments.yaml",
+}
 
 
 def found(name: str) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-NAMES = ("features", "placements", "tracking_plan", "identity")
+NAMES = ("features", "placements", "tracking_plan", "identity", "intents", "segments")
 SCHEMA_FOLDER = "schemas"
 
 
@@ -16,12 +16,16 @@ def schemas() -> dict[str, dict[str, Any]]:
     from opportune.events.plan import plan_schema
     from opportune.identity.rules import IdentityRules
     from opportune.profiles.definitions import FeatureSet
+    from opportune.profiles.intents.definitions import IntentSet
+    from opportune.profiles.segments import SegmentSet
 
     found = {
         "features": json_schema(FeatureSet),
         "placements": placements_schema(),
         "tracking_plan": plan_schema(),
         "identity": json_schema(IdentityRules),
+        "intents": json_schema(IntentSet),
+        "segments": json_schema(SegmentSet),
     }
     return {
         name: {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.yaml", **schema}

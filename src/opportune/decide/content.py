@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from opportune.catalog.items import Catalog
 from opportune.decide.candidates import Pool
 from opportune.decide.policy import Verdict
 from opportune.decide.reasons import Speaker
-from opportune.decide.request import RankedItem
+from opportune.decide.request import RankedItem, Reason
+
+MAX_REASONS = 2
+_NOTHING: Mapping[int, str] = {}
 
 
-def dress(pool: Pool, verdict: Verdict, speaker: Speaker, catalog: Catalog) -> list[RankedItem]:
-    """The shown items in order; the item's public JSON comes ready from the catalogue. O(shown)."""
+def dress(
+    pool: Pool, verdict: Verdict, speaker: Speaker, catalog: Catalog, said: Mapping[int, str] = _NOTHING
+) -> list[RankedItem]:
+    """The shown items in order; the item's public JSON comes ready from the catalogue. ``said`` is what rules
+    say of candidates, by their index in the pool. O(shown)."""
     shown = verdict.shown
     at = np.array(shown, dtype=np.intp)
     numbers = pool.item[at].tolist()
@@ -22,6 +30,8 @@ def dress(pool: Pool, verdict: Verdict, speaker: Speaker, catalog: Catalog) -> l
     items = []
     for i, number in enumerate(numbers):
         told = speaker.pinned() if shown[i] in verdict.pinned else speaker.reasons(sources[i], because[i])
+        if shown[i] in said:
+            told = [Reason("rule", said[shown[i]]), *told][:MAX_REASONS]
         public = catalog.public(number)
         items.append(RankedItem(catalog.ids[number], i + 1, round(scores[i], 6), told, public))
     return items

@@ -29,7 +29,7 @@ from opportune.decide.deadline import Stages
 from opportune.decide.eligibility import eligible
 from opportune.decide.explain import explain
 from opportune.decide.placement import DEFAULT, MAX_COUNT, NEWEST, Placement, Placements
-from opportune.decide.policy import Known, Verdict, choose, nothing_shown, safe_choice
+from opportune.decide.policy import Known, Verdict, choose, nothing_shown, reasons_of_rules, safe_choice
 from opportune.decide.rank import rank, unit
 from opportune.decide.reasons import Speaker, reason_codes
 from opportune.decide.record import record_of
@@ -43,6 +43,8 @@ MAX_CANDIDATES = 10_000
 MAX_EXCLUDE = 10_000
 MAX_PLACEMENTS = 20
 MAX_DEADLINE_MS = 60_000.0
+SEGMENTS = "segments"
+"""Where the record keeps the person's segments, when a rule asks for them."""
 
 
 class _Person(msgspec.Struct, frozen=True):
@@ -165,6 +167,7 @@ class _Slot:
         count = self._count(given)
         query = self._query()
         features = self._features()
+        placement = self.placement = _for_segments(placement, features)
         pool = empty_pool(placement)
         if eligibility.shown:
             pool = stages.run("candidates", partial(self._candidates, query, given, count), pool)
@@ -192,7 +195,8 @@ class _Slot:
         speaker = Speaker(
             placement, reason_codes(pool.names, world.sources), self.place, self.session, world.catalog
         )
-        items = stages.run("content", partial(dress, pool, verdict, speaker, world.catalog), None)
+        said = reasons_of_rules(placement.rules, pool.item, verdict.shown, world.catalog)
+        items = stages.run("content", partial(dress, pool, verdict, speaker, world.catalog, said), None)
         if items is None:
             items = bare(pool, verdict, world.catalog)
         decision = Decision(
@@ -259,11 +263,16 @@ class _Slot:
     def _features(self) -> dict[str, Any]:
         """The features that the placement names, as the person has them now."""
         wanted = self.placement.features
-        if not wanted:
+        segmented = any(rule.segment for rule in self.placement.rules)
+        if not wanted and not segmented:
             return {}
         nothing: dict[str, Any] = {}
         found = self.stages.run_if_time("profile", partial(self.person.features, self.now), nothing)
-        return {name: found[name] for name in wanted if name in found}
+        kept = {name: found[name] for name in wanted if name in found}
+        if segmented:
+            recorded = found.get(SEGMENTS)  # a decision that is made again keeps the segments it was made for
+            kept[SEGMENTS] = self.world.segments.of(found) if recorded is None else recorded
+        return kept
 
     def _candidates(self, query: Query, given: Items | None, count: int) -> Pool:
         pool = propose(self.world, self.placement, query, given, self.stages)
@@ -317,3 +326,12 @@ class _Slot:
             if verdict is None
             else verdict
         )
+
+
+def _for_segments(placement: Placement, features: Mapping[str, Any]) -> Placement:
+    """The placement without the rules that are for segments that the person is not in."""
+    if SEGMENTS not in features:
+        return placement
+    mine = features[SEGMENTS]
+    rules = tuple(rule for rule in placement.rules if not rule.segment or rule.segment in mine)
+    return msgspec.structs.replace(placement, rules=rules)

@@ -106,7 +106,9 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``boost`` multiplies scores and ``bury`` puts last, ``where`` all attributes equal (one of) the values;
-    ``pin`` puts an item at ``rank`` if it passes the filters. Exactly one of the three."""
+    ``pin`` puts an item at ``rank`` if it passes the filters. Exactly one of the three.
+    ``segment`` holds the rule back from everybody who is not in that segment; ``reason`` is what the items
+    that it lifts say for themselves, before what their sources say."""
 
     boost: Positive | None = None
     bury: bool = False
@@ -114,6 +116,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rank: Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)] = 1
     where: dict[str, Scalar | tuple[Scalar, ...]] = {}
     name: str = ""
+    segment: str = ""
+    reason: Annotated[str, msgspec.Meta(max_length=120)] = ""
 
     def __post_init__(self) -> None:
         if (self.boost is not None) + self.bury + bool(self.pin) != 1:

@@ -78,6 +78,24 @@ def choose(
     return Verdict(shown, rest, final, removed, examples, hidden, boosted, frozenset(pins.values()))
 
 
+def reasons_of_rules(
+    rules: tuple[Rule, ...], items: Items, shown: Collection[int], catalog: Catalog
+) -> dict[int, str]:
+    """Index in the pool -> what the first rule that lifted the candidate has to say."""
+    said: dict[int, str] = {}
+    at = np.array(sorted(shown), dtype=np.intp)
+    for rule in rules:
+        if not rule.reason or rule.bury or not len(at):
+            continue
+        hit = items[at] == catalog.number(rule.pin) if rule.pin else np.ones(len(at), dtype=np.bool_)
+        for attribute, wanted in rule.where.items():
+            values = wanted if isinstance(wanted, tuple) else (wanted,)
+            hit &= _equal(items[at], attribute, values, catalog)
+        for index in at[hit].tolist():
+            said.setdefault(index, rule.reason)
+    return said
+
+
 def nothing_shown(score: Floats) -> Verdict:
     return Verdict([], [], score, {}, {}, {}, {}, frozenset())
 

@@ -13,6 +13,7 @@ from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.placement import Placements
 from opportune.events.event import Event
+from opportune.profiles.segments import Segments
 from opportune.recommend.slate import Slate
 from opportune.recommend.source import CandidateSource, Floats, Items, Query
 
@@ -101,6 +102,7 @@ class World(msgspec.Struct, kw_only=True):
     sources: Mapping[str, CandidateSource]
     placements: Placements
     ranker: Ranker | None = None
+    segments: Segments = msgspec.field(default_factory=Segments)
     versions: Mapping[str, str] = {}
     timer: Callable[[], int] = time.perf_counter_ns
     new_id: Callable[[Millis], str] = new_decision_id

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from opportune.catalog import embedding
 from opportune.clock import Clock, Millis, system_clock
 from opportune.decide import pipeline
 from opportune.decide.attribution import attribute
@@ -41,6 +42,7 @@ from opportune.events.verdicts import Verdict
 from opportune.events.wire import MAX_DEPTH
 from opportune.identity.components import resolve
 from opportune.identity.links import assert_together
+from opportune.profiles.intents.reader import IntentReader
 from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
 from opportune.profiles.person import People, Person
 from opportune.profiles.recent import merge_last
@@ -100,6 +102,7 @@ class Engine(Queries):
         if warm:
             warm_up()
         self.workspace = workspace
+        self._intents = _intent_reader(workspace)
         self.clock = clock
         self.on_degraded: Callable[[str, str], None] = lambda placement, stage: None
         self._open_disk = open_disk
@@ -128,6 +131,7 @@ class Engine(Queries):
             catalog=self.state.catalog,
             sources=self.state.models.sources,
             placements=self.workspace.placements,
+            segments=self.workspace.segments,
             versions={"definitions": self.workspace.revision},
             new_id=self._decision_id,
             degraded=lambda placement, stage: self.on_degraded(placement, stage),
@@ -220,6 +224,8 @@ class Engine(Queries):
             marks.append(mark)
             if event.lines:
                 self._stamp(event)
+            if self._intents is not None:
+                self._intents.stamp(event)
             kept.append(event)
             found.append(Verdict(index, event.message_id, verdicts.STORED, warnings=warnings))
         if found:
@@ -407,6 +413,16 @@ class Engine(Queries):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _intent_reader(workspace: Workspace) -> IntentReader | None:
+    """Reads texts as the workspace's intents, by meaning where that is asked for or possible."""
+    intents = workspace.intents
+    if not intents.intents:
+        return None
+    if intents.vectors == "never" or (intents.vectors == "auto" and embedding.missing()):
+        return IntentReader(intents)
+    return IntentReader(intents, embedding.MiniLM())
 
 
 def _other(raw: RawItem, dialect: str, source: str, received: Millis) -> Event:

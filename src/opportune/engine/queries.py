@@ -102,7 +102,7 @@ class Queries:
             "events": dict(sorted(leaf.names.items())),
             "first_seen": leaf.first_seen if leaf.events else None,
             "last_seen": leaf.newest if leaf.events else None,
-            "segments": [],
+            "segments": self.workspace.segments.of(person.features(now)),
         }
 
     def component(self, identifier: str) -> Component:

@@ -13,12 +13,16 @@ from opportune.errors import InvalidDefinition
 from opportune.events.plan import EMPTY, Plan, load_plan
 from opportune.identity.rules import IdentityRules, parse_rules
 from opportune.profiles.definitions import FeatureSet, default_features, parse_features
+from opportune.profiles.intents.definitions import IntentSet, parse_intents, with_intents
+from opportune.profiles.segments import Segments, parse_segments
 
 FEATURES = "features.yaml"
 PLACEMENTS = "placements.yaml"
 TRACKING_PLAN = "tracking_plan.yaml"
 IDENTITY = "identity.yaml"
-FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY)
+INTENTS = "intents.yaml"
+SEGMENTS = "segments.yaml"
+FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS)
 
 
 class Workspace(msgspec.Struct, frozen=True):
@@ -28,6 +32,8 @@ class Workspace(msgspec.Struct, frozen=True):
     placements: Placements
     plan: Plan
     identity: IdentityRules
+    intents: IntentSet = IntentSet()
+    segments: Segments = msgspec.field(default_factory=Segments)
     revision: str = "defaults"
 
 
@@ -49,16 +55,40 @@ def load_workspace(folder: Path | None) -> Workspace:
         if path.is_file():
             present[name] = path
             digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return Workspace(
-        features=parse_features(read(present[FEATURES]), name=FEATURES)
-        if FEATURES in present
-        else default_features(),
-        placements=load_placements(present[PLACEMENTS], SOURCES)
+    features = (
+        parse_features(read(present[FEATURES]), name=FEATURES) if FEATURES in present else default_features()
+    )
+    intents = parse_intents(read(present[INTENTS])) if INTENTS in present else IntentSet()
+    features = with_intents(features, intents)
+    known = frozenset(output for feature in features.of("person") for output in feature.outputs)
+    segments = parse_segments(read(present[SEGMENTS]), known=known) if SEGMENTS in present else Segments()
+    placements = (
+        load_placements(present[PLACEMENTS], SOURCES)
         if PLACEMENTS in present
-        else default_placements(SOURCES),
+        else default_placements(SOURCES)
+    )
+    _check_segments(placements, segments)
+    return Workspace(
+        features=features,
+        placements=placements,
         plan=load_plan(present[TRACKING_PLAN]) if TRACKING_PLAN in present else EMPTY,
         identity=parse_rules(read(present[IDENTITY]), name=IDENTITY)
         if IDENTITY in present
         else IdentityRules(),
+        intents=intents,
+        segments=segments,
         revision=digest.hexdigest() if present else "defaults",
     )
+
+
+def _check_segments(placements: Placements, segments: Segments) -> None:
+    """Every segment that a rule names must be there. Raises :class:`InvalidDefinition`."""
+    for placement in placements:
+        for i, rule in enumerate(placement.rules):
+            if rule.segment and rule.segment not in segments.names:
+                raise InvalidDefinition(
+                    "no such segment",
+                    seen=rule.segment,
+                    where=f"{PLACEMENTS} {placement.name} $.rules[{i}].segment",
+                    remedy=f"declare it in {SEGMENTS}",
+                )

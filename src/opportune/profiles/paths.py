@@ -90,7 +90,7 @@ def condition(clauses: Mapping[str, Any], where: str) -> tuple[Condition | None,
         get = getter(path, here)
         operators = expected if isinstance(expected, Mapping) else {"eq": expected}
         for operator, operand in operators.items():
-            tests.append((is_line_path(path), get, _test(operator, operand, here)))
+            tests.append((is_line_path(path), get, value_test(operator, operand, here)))
 
     def holds(event: Event, line: Line | None) -> bool:
         for of_line, get, test in tests:
@@ -104,7 +104,8 @@ def condition(clauses: Mapping[str, Any], where: str) -> tuple[Condition | None,
     return holds, any(of_line for of_line, _, _ in tests)
 
 
-def _test(operator: str, operand: Any, where: str) -> Callable[[Any], bool]:
+def value_test(operator: str, operand: Any, where: str) -> Callable[[Any], bool]:
+    """One operator of a condition as a test of values. Raises :class:`InvalidDefinition`."""
     build = _OPERATORS.get(operator)
     if build is None:
         raise InvalidDefinition(
