@@ -38,6 +38,20 @@ from opportune.decide.placement import (
 from opportune.events import ecommerce, envelope, identifiers, items, rejected, segment
 from opportune.events import wire as event_wire
 from opportune.events.plan import EventRule, TrackingPlan
+from opportune.experiments.definitions import (
+    Arm,
+    Change,
+    Experiment,
+    Experiments,
+    Factor,
+    Guardrail,
+    Holdout,
+    Layer,
+    Minimum,
+    Ramp,
+    Step,
+    Switchback,
+)
 from opportune.identity.rules import IdentityRules
 from opportune.importing.events import FIELDS as EVENT_FIELDS
 from opportune.importing.events import SHORT_NAMES
@@ -301,6 +315,7 @@ FILES = {
     "identity": "what may join two identifiers into one person",
     "intents": "what searches and chat lines may be after; see [read intents](../how-to/read-intents.md)",
     "segments": "who belongs to which audience, as conditions on features",
+    "experiments": "what is tried, on whom, and how it is judged",
 }
 SHAPES: dict[str, tuple[type, ...]] = {
     "features": (FeatureSet, Feature),
@@ -309,6 +324,20 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "identity": (IdentityRules,),
     "intents": (IntentSet, IntentExamples),
     "segments": (SegmentSet, Segment),
+    "experiments": (
+        Experiments,
+        Experiment,
+        Arm,
+        Change,
+        Factor,
+        Ramp,
+        Step,
+        Switchback,
+        Guardrail,
+        Minimum,
+        Holdout,
+        Layer,
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-NAMES = ("features", "placements", "tracking_plan", "identity", "intents", "segments")
+NAMES = ("features", "placements", "tracking_plan", "identity", "intents", "segments", "experiments")
 SCHEMA_FOLDER = "schemas"
 
 
@@ -14,6 +14,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from opportune.config.definitions import json_schema
     from opportune.decide.placement import placements_schema
     from opportune.events.plan import plan_schema
+    from opportune.experiments.definitions import Experiments
     from opportune.identity.rules import IdentityRules
     from opportune.profiles.definitions import FeatureSet
     from opportune.profiles.intents.definitions import IntentSet
@@ -26,6 +27,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "identity": json_schema(IdentityRules),
         "intents": json_schema(IntentSet),
         "segments": json_schema(SegmentSet),
+        "experiments": json_schema(Experiments),
     }
     return {
         name: {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.yaml", **schema}

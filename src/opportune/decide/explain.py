@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from opportune.decide.request import DecisionRecord
 
 
@@ -33,6 +35,7 @@ def explain(record: DecisionRecord) -> dict[str, Any]:
         ],
         "waterfall": _waterfall(record.took_ms),
         "degraded": record.degraded,
+        "experiments": [msgspec.structs.asdict(assignment) for assignment in record.assignments],
         "versions": record.versions,
         "features": record.features,
     }

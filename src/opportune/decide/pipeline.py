@@ -1,4 +1,5 @@
-"""The pipeline: resolve -> profile -> eligibility -> candidates -> rank -> policy -> content -> record.
+"""The pipeline: resolve -> profile -> eligibility -> assignment -> candidates -> rank -> policy -> content ->
+record.
 
 Each stage has a budget and a fallback, so that the answer always comes: personalized, else from the session
 alone, else what is popular in this context, else the placement's own items, else an empty list that says so.
@@ -35,8 +36,11 @@ from opportune.decide.reasons import Speaker, reason_codes
 from opportune.decide.record import record_of
 from opportune.decide.request import DecideRequest, Decision, DecisionRecord, ExperimentInfo
 from opportune.decide.situation import NO_SESSION, NOWHERE, Place, Session, place_of, session_of
-from opportune.decide.world import PersonView, SessionView, Touch, World
+from opportune.decide.variants import NO_RANKER, Variant, Variants, attributes
+from opportune.decide.world import PersonView, Ranker, SessionView, Touch, World
 from opportune.errors import InvalidRequest
+from opportune.experiments.assignment import NOT_ASSIGNED, Assigned, Subject
+from opportune.experiments.definitions import HOLDOUT
 from opportune.recommend.source import Candidates, Floats, Items, Query
 
 MAX_CANDIDATES = 10_000
@@ -129,6 +133,19 @@ def _profile(person: PersonView, session_id: str, now: Millis) -> _Person:
     )
 
 
+def told(decision: Decision, assigned: Assigned) -> None:
+    """Put the arms into the answer; the holdout's own only for who is held, as everybody else is just not."""
+    arms = [
+        ExperimentInfo(a.experiment, a.arm, assigned.held)
+        for a in assigned.assignments
+        if a.why != "removed" and (assigned.held or a.experiment != HOLDOUT)
+    ]
+    if arms:
+        decision.experiment = arms[0]
+        if len(arms) > 1:
+            decision.experiments = arms
+
+
 class _Slot:
     """One placement of one request on its way through the stages."""
 
@@ -161,8 +178,13 @@ class _Slot:
 
     def decide(self, elsewhere: set[int]) -> tuple[Decision, DecisionRecord]:
         """The answer; adds the item numbers it shows to ``elsewhere``."""
-        world, placement, stages = self.world, self.placement, self.stages
-        eligibility = eligible(placement)
+        world, stages = self.world, self.stages
+        ranker, assigned = world.ranker, NOT_ASSIGNED
+        eligibility = eligible(self.placement)
+        if world.variants is not None and eligibility.shown:
+            ranker, assigned = self._try(world.variants)
+            eligibility = eligible(self.placement)
+        placement = self.placement
         given = self._given()
         count = self._count(given)
         query = self._query()
@@ -174,10 +196,10 @@ class _Slot:
         else:
             stages.degrade("eligibility", eligibility.why)
         score = unit(pool.score)
-        if world.ranker is None:
+        if ranker is None:
             stages.took_ms["rank"] = 0.0
         else:
-            score = stages.run_if_time("rank", partial(rank, pool, world.ranker, query, features), score)
+            score = stages.run_if_time("rank", partial(rank, pool, ranker, query, features), score)
         policy = Known(
             place=self.place,
             session=self.session,
@@ -209,6 +231,8 @@ class _Slot:
             degraded=stages.degraded,
             took_ms={},
         )
+        if assigned.assignments:
+            told(decision, assigned)
         record = stages.time(
             "record",
             partial(
@@ -224,12 +248,36 @@ class _Slot:
                 {"placements": world.placements.version, **world.versions},
                 features,
                 self.now,
+                assigned.assignments,
             ),
         )
         decision.took_ms = record.took_ms = stages.finish()
         if self.request.explain:
             decision.explanation = explain(record)
         return decision, record
+
+    def _try(self, variants: Variants) -> tuple[Ranker | None, Assigned]:
+        """Find the arms and become the placement that they make of it."""
+        own = (Variant(self.placement), NOT_ASSIGNED)
+        variant, assigned = self.stages.run("assignment", partial(self._assign, variants), own)
+        self.placement = variant.placement
+        ranker = self.world.ranker
+        if variant.ranker == NO_RANKER:
+            return None, assigned
+        if variant.ranker and (ranker is None or ranker.name != variant.ranker):
+            self.stages.degrade("rank", f"there is no ranker {variant.ranker}")
+        return ranker, assigned
+
+    def _assign(self, variants: Variants) -> tuple[Variant, Assigned]:
+        person, context = self.person, self.request.context
+        subject = Subject(
+            identifiers=self.known.identifiers,
+            session_id=self.session_id,
+            exposed=person.exposed,
+            attributes=lambda: attributes(person.features(self.now), person.traits, context),
+            context=context,
+        )
+        return variants.assign(self.placement, subject, self.now)
 
     def _query(self) -> Query:
         return Query(

@@ -45,7 +45,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 Touched = Literal["view", "cart", "buy"]
 Scalar = str | int | float | bool
 
-STAGES = ("resolve", "profile", "eligibility", "candidates", "rank", "policy", "content", "record")
+STAGES = (
+    "resolve", "profile", "eligibility", "assignment", "candidates", "rank", "policy", "content", "record",
+)  # fmt: skip
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -247,7 +249,7 @@ def read_placements(
                 remedy=f"rename this one or $.placements[{seen[placement.name]}]",
             )
         seen[placement.name] = i
-        _check_sources(placement, frozenset(sources), where)
+        check_sources(placement, frozenset(sources), where)
     return Placements(found, version=version)
 
 
@@ -281,7 +283,8 @@ def placements_schema() -> dict[str, Any]:
     return definitions.json_schema(_File)
 
 
-def _check_sources(placement: Placement, known: frozenset[str], where: str) -> None:
+def check_sources(placement: Placement, known: frozenset[str], where: str) -> None:
+    """Raises :class:`InvalidDefinition` for a source or fallback that does not exist."""
     for k, source in enumerate(placement.sources):
         if source.source not in known and source.source != GIVEN:
             raise InvalidDefinition(

@@ -14,6 +14,7 @@ from opportune.decide.candidates import Pool
 from opportune.decide.policy import Verdict
 from opportune.decide.request import DecideRequest, Decision, DecisionRecord
 from opportune.decide.situation import Session
+from opportune.experiments.assignment import Assignment
 
 MAX_UNSHOWN = 16
 _MAX_GIVEN = 200
@@ -33,6 +34,7 @@ def record_of(
     versions: Mapping[str, str],
     features: Mapping[str, Any],
     now: Millis,
+    assignments: tuple[Assignment, ...] = (),
 ) -> DecisionRecord:
     """The record of one decision. The unshown candidates kept are the best ``MAX_UNSHOWN``.
 
@@ -91,6 +93,7 @@ def record_of(
         features=dict(features),
         removed=verdict.removed,
         took_ms=decision.took_ms,
+        assignments=assignments,
     )
 
 

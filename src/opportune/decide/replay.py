@@ -12,7 +12,8 @@ from opportune.decide.pipeline import decide
 from opportune.decide.placement import Placements
 from opportune.decide.policy import PERSONAL
 from opportune.decide.request import DecideRequest, DecisionRecord
-from opportune.decide.world import SessionView, Touch, World
+from opportune.decide.variants import NO_RANKER
+from opportune.decide.world import Ranker, SessionView, Touch, World
 
 _WORDS = {0: "view", 1: "cart", 2: "buy"}
 
@@ -31,6 +32,8 @@ class _Recorded(msgspec.Struct, frozen=True):
     kept_features: dict[str, Any]
     bought: dict[str, Millis] = {}
     dismissed: tuple[str, ...] = ()
+    exposed: dict[str, dict[str, Millis]] = {}
+    traits: dict[str, Any] = {}
 
     def session(self, now: Millis, session_id: str) -> Sequence[Touch]:
         return self.touches
@@ -39,18 +42,24 @@ class _Recorded(msgspec.Struct, frozen=True):
         return self.kept_features
 
 
-def _without_person(world: World, name: str) -> Placements:
-    """The placement without the filters that look at the person: the record has what they removed."""
-    placement = world.placements.get(name)
+def _without_person(world: World, record: DecisionRecord) -> tuple[Placements, Ranker | None]:
+    """The placement as its arms had changed it, without the filters that look at the person: the record has
+    what they removed. With it the ranker that the arms leave."""
+    placement, ranker = world.placements.get(record.placement), world.ranker
+    if record.assignments and world.variants is not None:
+        variant = world.variants.variant(placement, record.assignments)
+        placement = variant.placement
+        ranker = None if variant.ranker == NO_RANKER else ranker
     filters = placement.filters
     impersonal = msgspec.structs.replace(
         filters,
         repeat="never_current" if filters.repeat == "once" else filters.repeat,
         exclude_in_session=(),
     )
-    return Placements(
+    only = Placements(
         [msgspec.structs.replace(placement, filters=impersonal)], version=world.placements.version
     )
+    return only, ranker
 
 
 def replay(world: World, record: DecisionRecord) -> list[str]:
@@ -77,6 +86,7 @@ def replay(world: World, record: DecisionRecord) -> list[str]:
         touches=touches,
         kept_features=record.features,
     )
-    replayed = msgspec.structs.replace(world, placements=_without_person(world, record.placement))
+    placements, ranker = _without_person(world, record)
+    replayed = msgspec.structs.replace(world, placements=placements, ranker=ranker, variants=None)
     [(decision, _)] = decide(replayed, request, person, SessionView(record.session_id), record.time)
     return [item.item_id for item in decision.items]

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from opportune.experiments.assignment import Assignment
+
 
 class DecideRequest(msgspec.Struct, kw_only=True):
     """``POST /v1/decide``. Works with nothing but a placement; everything else makes the answer better.
@@ -46,6 +48,8 @@ class RankedItem(msgspec.Struct, gc=False):
 
 
 class ExperimentInfo(msgspec.Struct, gc=False):
+    """An arm that shaped the answer; ``holdout`` when the universal holdout did."""
+
     id: str = ""
     variant: str = ""
     holdout: bool = False
@@ -53,7 +57,8 @@ class ExperimentInfo(msgspec.Struct, gc=False):
 
 class Decision(msgspec.Struct):
     """One placement's answer. ``degraded`` names every stage that failed or was skipped, and why;
-    ``took_ms`` has ``total`` and one entry per stage."""
+    ``took_ms`` has ``total`` and one entry per stage. ``experiments`` has every arm when there are several;
+    ``experiment`` is the first."""
 
     decision_id: str
     placement: str
@@ -64,6 +69,7 @@ class Decision(msgspec.Struct):
     degraded: list[str]
     took_ms: dict[str, float]
     explanation: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    experiments: list[ExperimentInfo] | msgspec.UnsetType = msgspec.UNSET
 
 
 class DecideResponse(msgspec.Struct):
@@ -75,7 +81,8 @@ class DecisionRecord(msgspec.Struct, array_like=True, tag="d"):
 
     ``candidates``, ``scores``, ``sources`` and ``because`` are parallel, the shown items first (``shown`` of
     them), then the best of what was not shown. ``sources`` holds a bit per candidate source, in the order of
-    ``source_names``. ``propensities`` is parallel to the shown items.
+    ``source_names``. ``propensities`` is parallel to the shown items. ``assignments`` are the arms that the
+    person was shown, with what they had been drawn by.
     """
 
     decision_id: str
@@ -100,3 +107,4 @@ class DecisionRecord(msgspec.Struct, array_like=True, tag="d"):
     features: dict[str, Any]
     removed: dict[str, int]
     took_ms: dict[str, float]
+    assignments: tuple[Assignment, ...] = ()

@@ -12,6 +12,7 @@ import msgspec
 from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.placement import Placements
+from opportune.decide.variants import Variants
 from opportune.events.event import Event
 from opportune.profiles.segments import Segments
 from opportune.recommend.slate import Slate
@@ -43,6 +44,12 @@ class PersonView(Protocol):
     @property
     def dismissed(self) -> Collection[str]: ...
 
+    @property
+    def exposed(self) -> Mapping[str, Mapping[str, Millis]]: ...
+
+    @property
+    def traits(self) -> Mapping[str, Any]: ...
+
     def session(self, now: Millis, session_id: str) -> Sequence[Touch]: ...
 
     def features(self, now: Millis) -> dict[str, Any]: ...
@@ -54,6 +61,8 @@ class Stranger(msgspec.Struct, frozen=True):
     identifiers: tuple[str, ...] = ()
     bought: dict[str, Millis] = {}
     dismissed: tuple[str, ...] = ()
+    exposed: dict[str, dict[str, Millis]] = {}
+    traits: dict[str, Any] = {}
 
     def session(self, now: Millis, session_id: str) -> Sequence[Touch]:
         return ()
@@ -96,6 +105,7 @@ class World(msgspec.Struct, kw_only=True):
     ``timer`` is a monotonic clock in nanoseconds, ``new_id`` makes decision ids, ``degraded`` is called with
     (placement, stage) for every stage that failed or was late. ``versions`` go into the record. ``slate`` is
     memory that one decision uses and the next one uses again: a world makes one decision at a time.
+    ``variants`` is None when no experiment is declared.
     """
 
     catalog: Catalog
@@ -103,6 +113,7 @@ class World(msgspec.Struct, kw_only=True):
     placements: Placements
     ranker: Ranker | None = None
     segments: Segments = msgspec.field(default_factory=Segments)
+    variants: Variants | None = None
     versions: Mapping[str, str] = {}
     timer: Callable[[], int] = time.perf_counter_ns
     new_id: Callable[[Millis], str] = new_decision_id

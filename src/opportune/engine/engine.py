@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,7 +16,9 @@ from opportune.catalog import embedding
 from opportune.clock import Clock, Millis, system_clock
 from opportune.decide import pipeline
 from opportune.decide.attribution import attribute
+from opportune.decide.placement import SOURCES
 from opportune.decide.request import DecideRequest, DecideResponse
+from opportune.decide.variants import Variants
 from opportune.decide.world import SessionView, World
 from opportune.engine import entries
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
@@ -40,6 +42,7 @@ from opportune.events.salvage import is_writable, tidied
 from opportune.events.segment import normalize
 from opportune.events.verdicts import Verdict
 from opportune.events.wire import MAX_DEPTH
+from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
 from opportune.identity.links import assert_together
 from opportune.profiles.intents.reader import IntentReader
@@ -51,6 +54,9 @@ from opportune.stores.disk import Disk, RealDisk
 
 ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
 """How long a shown item may be acted on and still count as the decision's outcome by last touch."""
+
+MAX_WHY = 500
+"""Characters kept of why an experiment was stopped."""
 
 INGEST_CHUNK = 4_096
 """Items per commit group of the library's ``ingest``; bounds memory, not the number of items."""
@@ -133,9 +139,17 @@ class Engine(Queries):
             placements=self.workspace.placements,
             segments=self.workspace.segments,
             versions={"definitions": self.workspace.revision},
+            variants=self._variants(),
             new_id=self._decision_id,
             degraded=lambda placement, stage: self.on_degraded(placement, stage),
         )
+
+    def _variants(self) -> Variants | None:
+        """None when no experiment is declared: the stage then costs nothing."""
+        experiments = self.workspace.experiments
+        if not experiments:
+            return None
+        return Variants(experiments, self.workspace.placements, SOURCES, self.state.switches.stopped)
 
     # -- the first verb
 
@@ -262,6 +276,8 @@ class Engine(Queries):
                     mark = next(marks)
                     dedupe.add_digest(mark, entry.received)
                     in_flight.discard(mark)
+                elif type(entry) is Switch:
+                    self._world.variants = self._variants()
         self.state.models.learn_if_many()
 
     def _stamp(self, event: Event) -> None:
@@ -345,6 +361,17 @@ class Engine(Queries):
         seq = self._next_record
         self._next_record += 1
         return f"{seq:012x}{secrets.token_hex(6)}"
+
+    # -- experiments
+
+    def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> Admission:
+        """Stop a running experiment, or let it go on; :meth:`commit` makes it durable and effective.
+
+        Everybody then sees the placements as they are; who was exposed stays known. Raises
+        :class:`NotFound`.
+        """
+        experiment = self.workspace.experiments.get(experiment_id)
+        return Admission([], [Switch(experiment.id, action, why[:MAX_WHY], self.clock())])
 
     # -- dead letters
 

@@ -6,8 +6,9 @@ import msgspec
 
 from opportune.decide.request import DecisionRecord
 from opportune.events.event import DeadLetter, Event, Resolved, Tally
+from opportune.experiments.switch import Switch
 
-Entry = Event | DecisionRecord | DeadLetter | Tally | Resolved
+Entry = Event | DecisionRecord | DeadLetter | Tally | Resolved | Switch
 
 encode = msgspec.msgpack.Encoder().encode
 """Entry to bytes, about 1 us for an event."""

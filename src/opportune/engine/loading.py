@@ -10,7 +10,13 @@ from opportune.catalog.items import RECORD_PREFIX, Catalog
 from opportune.clock import Clock
 from opportune.decide.attribution import OUTCOMES_CODEC
 from opportune.engine import entries, keys
-from opportune.engine.checkpoints import ACCOUNTING_BLOB, DEAD_LETTERS_BLOB, NUMBERING_BLOB, Checkpoints
+from opportune.engine.checkpoints import (
+    ACCOUNTING_BLOB,
+    DEAD_LETTERS_BLOB,
+    NUMBERING_BLOB,
+    SWITCHES_BLOB,
+    Checkpoints,
+)
 from opportune.engine.models import Models
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
@@ -18,6 +24,7 @@ from opportune.events.accounting import Accounting
 from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.event import Event
+from opportune.experiments.switch import Switches
 from opportune.profiles.schema import ProfileSchema
 from opportune.stores.cache import Codec, RecordCache
 from opportune.stores.disk import Disk
@@ -91,11 +98,13 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
         catalog.load((key, data) for key, data in found if data is not None)
     models = Models(catalog)
     models.load(blobs, store.read_blob)
-    accounting, letters = Accounting(), DeadLetters()
+    accounting, letters, switches = Accounting(), DeadLetters(), Switches(last={})
     if ACCOUNTING_BLOB in blobs:
         accounting = msgspec.msgpack.decode(store.read_blob(ACCOUNTING_BLOB), type=Accounting)
     if DEAD_LETTERS_BLOB in blobs:
         letters = msgspec.msgpack.decode(store.read_blob(DEAD_LETTERS_BLOB), type=DeadLetters)
+    if SWITCHES_BLOB in blobs:
+        switches = msgspec.msgpack.decode(store.read_blob(SWITCHES_BLOB), type=Switches)
     return State(
         RecordCache(store, _codecs(schemas)),
         schemas,
@@ -105,6 +114,7 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
         accounting=accounting,
         dead_letters=letters,
         rules=workspace.identity,
+        switches=switches,
     )
 
 

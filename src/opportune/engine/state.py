@@ -22,6 +22,7 @@ from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import DeadLetter, Event, Line, Resolved, Tally
+from opportune.experiments.switch import Switch, Switches
 from opportune.identity.remembered import Components
 from opportune.identity.rules import IdentityRules
 from opportune.profiles.leaf import Leaf
@@ -49,6 +50,7 @@ class State:
         accounting: Accounting,
         dead_letters: DeadLetters,
         rules: IdentityRules,
+        switches: Switches,
     ) -> None:
         self.records = records
         self.person = schemas["person"]
@@ -59,6 +61,7 @@ class State:
         self.dedupe = dedupe
         self.accounting = accounting
         self.dead_letters = dead_letters
+        self.switches = switches
         self.recent_events: deque[int] = deque(maxlen=RECENT)
         self.recent_decisions: deque[int] = deque(maxlen=RECENT)
         self.next_seq = 1
@@ -74,6 +77,8 @@ class State:
             self.accounting.fold(entry, seq)
         elif type(entry) is DeadLetter or type(entry) is Resolved:
             self.dead_letters.fold(entry, seq)
+        elif type(entry) is Switch:
+            self.switches.fold(entry, seq)
         self.next_seq = seq + 1
 
     def recall(self, seq: int, entry: Entry) -> None:
@@ -143,6 +148,9 @@ class State:
                     record.candidates[: record.shown],
                     seq,
                 )
+                for assignment in record.assignments:
+                    if assignment.key:
+                        self.person.fold_exposure(leaf, assignment.key, assignment.arm, record.time)
 
 
 def _by_item(lines: tuple[Line, ...]) -> Iterable[tuple[str, Sequence[Line]]]:

@@ -11,6 +11,7 @@ from opportune.config.definitions import read
 from opportune.decide.placement import SOURCES, Placements, default_placements, load_placements
 from opportune.errors import InvalidDefinition
 from opportune.events.plan import EMPTY, Plan, load_plan
+from opportune.experiments.definitions import Experiments, parse_experiments
 from opportune.identity.rules import IdentityRules, parse_rules
 from opportune.profiles.definitions import FeatureSet, default_features, parse_features
 from opportune.profiles.intents.definitions import IntentSet, parse_intents, with_intents
@@ -22,7 +23,8 @@ TRACKING_PLAN = "tracking_plan.yaml"
 IDENTITY = "identity.yaml"
 INTENTS = "intents.yaml"
 SEGMENTS = "segments.yaml"
-FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS)
+EXPERIMENTS = "experiments.yaml"
+FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS)
 
 
 class Workspace(msgspec.Struct, frozen=True):
@@ -34,6 +36,7 @@ class Workspace(msgspec.Struct, frozen=True):
     identity: IdentityRules
     intents: IntentSet = IntentSet()
     segments: Segments = msgspec.field(default_factory=Segments)
+    experiments: Experiments = Experiments()
     revision: str = "defaults"
 
 
@@ -77,6 +80,9 @@ def load_workspace(folder: Path | None) -> Workspace:
         else IdentityRules(),
         intents=intents,
         segments=segments,
+        experiments=parse_experiments(read(present[EXPERIMENTS]), name=EXPERIMENTS)
+        if EXPERIMENTS in present
+        else Experiments(),
         revision=digest.hexdigest() if present else "defaults",
     )
 

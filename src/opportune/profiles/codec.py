@@ -15,6 +15,7 @@ from opportune.clock import Millis
 from opportune.errors import Corrupt
 from opportune.events.event import Identifier
 from opportune.identity.links import Evidence
+from opportune.profiles.exposed import Exposed
 from opportune.profiles.leaf import TOUCH_KINDS, CartLine, Exposure, Leaf, Search, Touch, Trait
 
 FORMAT = 1
@@ -52,6 +53,7 @@ class Packed(msgspec.Struct, array_like=True):
     exposures: list[Exposure]
     traits: dict[str, Trait]
     links: dict[Identifier, Evidence]
+    exposed: Exposed = {}
 
 
 _BIG = 1
@@ -89,6 +91,7 @@ def encode(leaf: Leaf, life: list[Any], rows: dict[int, list[Any]]) -> bytes:
         leaf.exposures,
         leaf.traits,
         leaf.links,
+        leaf.exposed,
     )
     try:
         return _encoder.encode(packed)
@@ -136,6 +139,7 @@ def decode(data: bytes) -> Leaf:
         p.exposures,
         p.traits,
         p.links,
+        p.exposed,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from opportune.clock import Millis
 from opportune.events.event import Identifier
 from opportune.identity.links import Evidence
+from opportune.profiles.exposed import Exposed
 
 NEVER: Millis = -(1 << 53)
 """Before every event time."""
@@ -102,7 +103,8 @@ class Leaf(msgspec.Struct):
     event time, ``first_seen`` the earliest. ``rows`` holds one list of accumulators per bucket of event time
     (see ``windows.py``), ``life`` those that have no window. ``touches``, ``searches`` and ``exposures`` are
     sorted, oldest first. ``bought`` and ``dismissed`` map item -> latest time. ``links`` map the other
-    identifier -> evidence. ``names`` counts events by name.
+    identifier -> evidence. ``names`` counts events by name. ``exposed`` has the arms of experiments that were
+    seen, and when first.
 
     ``layout`` says which features ``rows`` and ``life`` were made for; ``due`` is the minute at which rows
     next roll up (derived, not stored).
@@ -123,6 +125,7 @@ class Leaf(msgspec.Struct):
     exposures: list[Exposure] = []
     traits: dict[str, Trait] = {}
     links: dict[Identifier, Evidence] = {}
+    exposed: Exposed = {}
     due: int = -NEVER
 
     @property

@@ -66,6 +66,11 @@ class Person:
         return self.leaf.exposures
 
     @property
+    def exposed(self) -> Mapping[str, Mapping[str, Millis]]:
+        """Experiment -> arm seen -> when first (see ``exposed.py``)."""
+        return self.leaf.exposed
+
+    @property
     def traits(self) -> dict[str, Any]:
         """Name -> the latest value by event time; withdrawn ones are left out."""
         return {name: t.value for name, t in self.leaf.traits.items() if t.value is not None}

@@ -14,6 +14,7 @@ from opportune.identity.links import add as add_link
 from opportune.identity.links import fold_links
 from opportune.profiles import codec
 from opportune.profiles.definitions import Entity, Feature, FeatureSet, default_features
+from opportune.profiles.exposed import expose, merge_exposed
 from opportune.profiles.leaf import (
     MAX_BOUGHT,
     MAX_CART,
@@ -189,6 +190,10 @@ class ProfileSchema:
         shown = Exposure(time, record_id, placement, tuple(item_ids[:MAX_SHOWN]))
         keep_last(leaf.exposures, shown, MAX_EXPOSURES)
 
+    def fold_exposure(self, leaf: Leaf, key: str, arm: str, time: Millis) -> None:
+        """An arm of an experiment that the leaf's owner saw, by a decision that is being folded in."""
+        expose(leaf.exposed, key, arm, time)
+
     def _plan(self, name: str) -> Plan:
         plan = Plan(name, self._slots)
         if len(self._plans) < _PLANS_REMEMBERED:
@@ -327,6 +332,8 @@ class ProfileSchema:
             out.dismissed = merge_greatest(out.dismissed, leaf.dismissed, MAX_DISMISSED)
         if leaf.traits:
             out.traits = merge_traits(out.traits, leaf.traits, MAX_TRAITS)
+        if leaf.exposed:
+            out.exposed = merge_exposed(out.exposed, leaf.exposed)
         for other, evidence in leaf.links.items():
             add_link(out.links, other, copy(evidence))
 
@@ -351,6 +358,7 @@ class ProfileSchema:
             leaf.exposures.copy(),
             leaf.traits.copy(),
             {other: copy(evidence) for other, evidence in leaf.links.items()},
+            {key: arms.copy() for key, arms in leaf.exposed.items()},
             leaf.due,
         )
 

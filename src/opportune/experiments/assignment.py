@@ -1,0 +1,215 @@
+"""Who gets which arm: a salted hash on a stable unit, sticky from the first exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from opportune.clock import Millis
+from opportune.experiments.audience import Attributes, audience
+from opportune.experiments.buckets import choose, ranges
+from opportune.experiments.definitions import (
+    HELD,
+    HOLDOUT,
+    Change,
+    Experiment,
+    Experiments,
+    holdout_experiment,
+    span_ms,
+)
+from opportune.experiments.hashing import hasher, layer_hasher
+from opportune.profiles.exposed import stands
+
+Why = Literal["assigned", "sticky", "shipped", "removed"]
+"""``assigned`` by the hash; ``sticky`` because an exposure stands; ``shipped`` to everybody; ``removed``: the
+arm that stands is no longer in the definition, so the unit sees the placement as it is."""
+
+
+class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One experiment's word on one unit. ``key`` is what the exposure is kept under, empty when it is not;
+    ``propensity`` is the chance that this unit had of this arm among those in the experiment."""
+
+    experiment: str
+    arm: str
+    unit: str
+    propensity: float = 1.0
+    why: Why = "assigned"
+    key: str = ""
+
+
+class Assigned(msgspec.Struct, frozen=True):
+    """All experiments' words on one unit at one placement; ``held`` is the universal holdout."""
+
+    assignments: tuple[Assignment, ...] = ()
+    held: bool = False
+
+
+NOT_ASSIGNED = Assigned()
+
+
+class Subject(msgspec.Struct):
+    """Who asks. ``identifiers`` are strongest first, ``exposed`` is what stands, ``attributes`` is called
+    only when an audience has conditions."""
+
+    identifiers: Sequence[str]
+    session_id: str
+    exposed: Mapping[str, Mapping[str, Millis]]
+    attributes: Callable[[], Attributes]
+    context: Mapping[str, Any] = {}
+
+
+class _Compiled:
+    """One experiment, ready for the hot path."""
+
+    __slots__ = (
+        "_ramp", "arms", "audience", "changes", "coverage", "definition", "draw", "end", "id", "layer_draw",
+        "period", "ranges", "slots", "start", "unit", "weights",
+    )  # fmt: skip
+
+    def __init__(self, definition: Experiment, layer_hash: Any = None) -> None:
+        variants = definition.variants()
+        self.definition = definition
+        self.id = definition.id
+        self.unit = definition.unit
+        self.arms = [arm.id for arm in variants]
+        self.weights = [arm.weight or 0.0 for arm in variants]
+        self.changes: dict[str, Change] = {arm.id: arm.change for arm in variants}
+        self.coverage = definition.coverage
+        self.ranges = ranges(self.weights, definition.coverage)
+        self.draw = hasher(definition.hash, definition.salt or definition.id)
+        self.layer_draw = (
+            layer_hasher(layer_hash or definition.hash, definition.layer) if definition.layer else None
+        )
+        self.slots = definition.slots
+        self.audience = audience(definition.audience, definition.id)
+        self.start, self.end = definition.start_ms, definition.end_ms
+        self.period = span_ms(definition.switchback.period) if definition.switchback else 0
+        self._ramp: list[tuple[Millis, list[tuple[float, float]]]] = []
+        if definition.ramp is not None:
+            at = self.start or 0
+            for step in definition.ramp.steps:
+                self._ramp.append((at, ranges(self.weights, step.coverage)))
+                at += span_ms(step.hold)
+
+    def ranges_at(self, now: Millis) -> list[tuple[float, float]]:
+        found = self.ranges
+        for at, those in self._ramp:
+            if now < at:
+                break
+            found = those
+        return found
+
+    def value(self, subject: Subject, now: Millis) -> str:
+        """What is hashed; empty when the unit is not known."""
+        unit = self.unit
+        if unit == "person":
+            identifiers = subject.identifiers
+            return identifiers[0].partition(":")[2] if identifiers else ""
+        if unit == "session":
+            return subject.session_id
+        if unit == "time":
+            by = self.definition.switchback.by if self.definition.switchback else ""
+            period = now // self.period
+            return f"{period}|{subject.context.get(by, '')}" if by else str(period)
+        prefix = unit + ":"
+        for identifier in subject.identifiers:
+            if identifier.startswith(prefix):
+                return identifier[len(prefix) :]
+        return ""
+
+    def key(self, value: str) -> str:
+        """What exposures are kept under; those of sessions and periods are not kept, their hash says all."""
+        if self.unit == "person":
+            return self.id
+        if self.unit == "anonymous_id" or self.unit == "account":
+            return f"{self.id}|{value}"
+        return ""
+
+    def assign(self, subject: Subject, now: Millis) -> Assignment | None:
+        """The arm, or None for a unit that is not in."""
+        ship = self.definition.ship
+        if ship:
+            return Assignment(self.id, ship, "", 1.0, "shipped")
+        if (self.start is not None and now < self.start) or (self.end is not None and now >= self.end):
+            return None
+        value = self.value(subject, now)
+        if not value:
+            return None
+        key = self.key(value)
+        arms = subject.exposed.get(key) if key else None
+        if arms:
+            arm = stands(arms)
+            if arm in self.changes:
+                return Assignment(self.id, arm, value, self.weights[self.arms.index(arm)], "sticky", key)
+            return Assignment(self.id, arm, value, 1.0, "removed")
+        if self.layer_draw is not None and not self.slots[0] <= self.layer_draw(value) < self.slots[1]:
+            return None
+        if self.audience is not None and not self.audience(subject.attributes()):
+            return None
+        index = choose(self.draw(value), self.ranges_at(now) if self._ramp else self.ranges)
+        if index < 0:
+            return None
+        return Assignment(self.id, self.arms[index], value, self.weights[index], "assigned", key)
+
+
+class Assigner:
+    """The experiments of a workspace, by placement. Pure: the same subject and time, the same answer.
+
+    ``stopped`` are experiments that were stopped while running (a guardrail, a person): everybody sees the
+    placement as it is.
+    """
+
+    def __init__(self, definitions: Experiments, stopped: Collection[str] = ()) -> None:
+        self.definitions = definitions
+        self.stopped = frozenset(stopped)
+        hashes = {layer.id: layer.hash for layer in definitions.layers}
+        self._by_id = {
+            e.id: _Compiled(e, hashes.get(e.layer))
+            for e in definitions.experiments
+            if e.id not in self.stopped and (e.status == "running" or e.ship)
+        }
+        self._holdout = (
+            None if definitions.holdout is None else _Compiled(holdout_experiment(definitions.holdout))
+        )
+        self._held_at = frozenset(definitions.holdout.placements if definitions.holdout else ())
+        self._by_placement: dict[str, tuple[_Compiled, ...]] = {}
+        for one in self._by_id.values():
+            for placement in one.definition.placements:
+                self._by_placement[placement] = (*self._by_placement.get(placement, ()), one)
+
+    def assign(self, placement: str, subject: Subject, now: Millis) -> Assigned:
+        """What every experiment at the placement says, in the order of the definition. Under 5 us for one."""
+        here = self._by_placement.get(placement, ())
+        holdout = self._holdout
+        if holdout is not None and (not self._held_at or placement in self._held_at):
+            word = holdout.assign(subject, now)
+            if word is not None:
+                if word.arm == HELD:
+                    return Assigned((word,), held=True)
+                return Assigned((word, *self._words(here, subject, now)))
+        if not here:
+            return NOT_ASSIGNED
+        return Assigned(tuple(self._words(here, subject, now)))
+
+    def flag(self, experiment_id: str, subject: Subject, now: Millis) -> Assigned:
+        """One experiment's word, whatever the placement: a feature flag. Raises KeyError when it is not
+        running."""
+        one = self._by_id[experiment_id]
+        holdout = self._holdout
+        if holdout is not None and not self._held_at:
+            held = holdout.assign(subject, now)
+            if held is not None and held.arm == HELD:
+                return Assigned((held,), held=True)
+        return Assigned(tuple(self._words((one,), subject, now)))
+
+    def change(self, experiment_id: str, arm: str) -> Change:
+        """What the arm changes."""
+        one = self._holdout if experiment_id == HOLDOUT else self._by_id[experiment_id]
+        assert one is not None
+        return one.changes[arm]
+
+    @staticmethod
+    def _words(here: Sequence[_Compiled], subject: Subject, now: Millis) -> list[Assignment]:
+        return [word for one in here if (word := one.assign(subject, now)) is not None]
