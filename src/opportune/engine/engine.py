@@ -19,6 +19,7 @@ from opportune.decide.attribution import attribute
 from opportune.decide.placement import SOURCES
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.decide.variants import Variants
+from opportune.decide.warm_up import warm_up
 from opportune.decide.world import SessionView, World
 from opportune.engine import entries
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
@@ -49,7 +50,6 @@ from opportune.profiles.intents.reader import IntentReader
 from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
 from opportune.profiles.person import People, Person
 from opportune.profiles.recent import merge_last
-from opportune.recommend.warm_up import warm_up
 from opportune.stores.disk import Disk, RealDisk
 
 ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
