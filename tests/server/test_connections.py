@@ -196,3 +196,103 @@ def test_http_1_0(server: Any) -> None:
     with server.connect() as connection:
         connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         assert read_all(connection).endswith(b"}")
+
+
+def test_a_packet_full_of_requests_is_answered_in_order(server: Any, engine: Any) -> None:
+    many = [b'{"type":"track","messageId":"m%d"}' % number for number in range(60)]
+    requests = [head(len(one)) + one for one in many]
+    requests.insert(30, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")  # not in the table: answered by ASGI
+    with server.connect() as connection:
+        connection.sendall(b"".join(requests))
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_all(connection)
+    statuses = [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200] * 30 + [404] + [200] * 30
+    assert [event["messageId"] for event in engine.applied] == [f"m{number}" for number in range(60)]
+
+
+def test_nonsense_after_a_request_does_not_take_its_answer_away(server: Any, engine: Any) -> None:
+    with server.connect() as connection:
+        connection.sendall(head(len(EVENT)) + EVENT + b"NONSENSE\r\n\r\n")
+        answer = read_all(connection)
+    first, second = answer.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200 OK")
+    assert second.startswith(b"400 Bad Request")
+    assert b"connection: close" in second
+    assert len(engine.applied) == 1
+
+
+def test_a_body_in_chunks_that_trickle_in(server: Any, engine: Any) -> None:
+    with server.connect() as connection:
+        opening = f"POST /v1/track HTTP/1.1\r\nHost: x\r\n{KEY}Transfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(opening.encode())
+        for at in range(0, len(EVENT), 7):
+            part = EVENT[at : at + 7]
+            connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+            time.sleep(0.01)
+        connection.sendall(b"0\r\n\r\n")
+        assert read_answer(connection) == (200, b'{"success":true}')
+        connection.sendall(head(len(EVENT)) + EVENT)
+        assert read_answer(connection) == (200, b'{"success":true}')
+    assert engine.admitted[0]["items"] == [EVENT]
+
+
+def test_a_wish_to_upgrade_is_ignored_and_the_connection_goes_on(server: Any, engine: Any) -> None:
+    wish = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    with server.connect() as connection:
+        connection.sendall(head(len(EVENT), wish) + EVENT + head(len(EVENT)) + EVENT)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_all(connection)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert len(engine.applied) == 2
+
+
+def test_the_answer_carries_a_date_and_says_when_it_is_the_last(server: Any) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        lines = read_all(connection).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 200 OK"
+    assert sum(line.startswith(b"date: ") for line in lines) == 1
+    assert lines[-1] == b"connection: close"
+
+
+def test_the_head_of_an_answer_has_no_body(server: Any) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.05)
+        first = connection.recv(65_536)
+        assert first.endswith(b"\r\n\r\n")
+        assert b"content-length: 0" not in first
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+
+
+def test_an_idle_connection_is_closed_without_a_word(make_server: Callable[..., Any]) -> None:
+    server = make_server(patience=Patience(keep_alive_s=0.2), sweep_s=0.05)
+    with server.connect() as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+        started = time.monotonic()
+        assert read_all(connection) == b""
+        assert 0.1 < time.monotonic() - started < 2
+
+
+def test_a_client_that_never_reads_is_not_read_either(server: Any) -> None:
+    """Its answers pile up in the server only as far as the transport's own mark, a few hundred kilobytes."""
+    with server.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(0.3)
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 64 << 20:
+                sent += connection.send(request)
+    assert sent < 32 << 20
+
+
+def test_it_is_no_proxy(server: Any) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request")
+    assert b"This server is no proxy." in answer

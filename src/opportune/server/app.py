@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from time import perf_counter
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,13 +17,20 @@ from starlette.routing import Route as PathRoute
 from opportune.clock import Clock, system_clock
 from opportune.errors import Forbidden, NotFound, OpportuneError, Overloaded
 from opportune.server.auth import Keys, Reach
-from opportune.server.call import JSON, Call, Header, Receive, Reply, Scope, Send, encode_json
+from opportune.server.body import Gathering
+from opportune.server.call import JSON, Call, Header, Reply, encode_json
 from opportune.server.contract import ServedEngine
 from opportune.server.ingest import authorize
+from opportune.server.pending import Pending
 from opportune.server.refusals import ClientGone, MethodNotAllowed
 from opportune.server.routes import ROUTES, Route
 from opportune.server.service import Limits, Service
 from opportune.server.writer import GroupWriter
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Scope]]
+Send = Callable[[Scope], Awaitable[None]]
+Methods = dict[str, Route]
 
 log = logging.getLogger("opportune.server")
 
@@ -55,11 +63,13 @@ class App:
     ) -> None:
         self.service = service
         self.warm = warm
-        self._exact: dict[str, dict[str, Route]] = {}
-        patterns: dict[str, dict[str, Route]] = {}
+        self.exact: dict[bytes, Methods] = {}
+        patterns: dict[str, Methods] = {}
         for route in ROUTES:
-            table = patterns if "{" in route.path else self._exact
-            table.setdefault(route.path, {})[route.method] = route
+            if "{" in route.path:
+                patterns.setdefault(route.path, {})[route.method] = route
+            else:
+                self.exact.setdefault(route.path.encode(), {})[route.method] = route
         self._rest = Starlette(
             routes=[
                 *(PathRoute(path, _Pattern(self, methods)) for path, methods in patterns.items()),
@@ -74,7 +84,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            methods = self._exact.get(scope["path"])
+            methods = self.exact.get(scope["path"].encode())
             if methods is not None:
                 await self.answer(methods, scope, receive, send)
             else:
@@ -86,18 +96,47 @@ class App:
 
     async def answer(
         self,
-        methods: dict[str, Route],
+        methods: Methods,
         scope: Scope,
         receive: Receive,
         send: Send,
         params: dict[str, str] | None = None,
     ) -> None:
-        """One route of the table, from request to reply: keys, handler, errors, metrics."""
+        """One route of the table over ASGI: for paths with parameters, and under servers other than ours."""
+        try:
+            body = await _gather(scope, receive, self.service.limits.body_bytes)
+        except ClientGone:
+            self.service.metrics.refused(next(iter(methods.values())).path, "client_gone")
+            return
+        call = Call(
+            scope["method"],
+            scope["raw_path"],
+            scope["query_string"],
+            scope["headers"],
+            body.whole(),
+            oversize=body.oversize,
+            params=params,
+            scheme=scope.get("scheme", "http"),
+        )
+        replied: Pending[Reply] = Pending()
+        self.begin(methods, call, replied.succeed)
+        status, content, headers = await replied
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": (*headers, (b"content-length", b"%d" % len(content))),
+            }
+        )
+        await send({"type": "http.response.body", "body": content})
+
+    def begin(self, methods: Methods, call: Call, done: Callable[[Reply], None]) -> None:
+        """One route of the table, from request to reply: keys, handler, errors, metrics. ``done`` gets the
+        reply: now, or once the disk has what was posted."""
         started = perf_counter()
-        method = scope["method"]
+        method = call.method
         route = methods.get("GET" if method == "HEAD" else method)
-        call = Call(scope, receive, params)
-        extra: tuple[Header, ...] = ()
+        reply: Reply | Pending[Reply]
         if route is None:
             route = next(iter(methods.values()))
             reply = PREFLIGHT if method == "OPTIONS" else self._wrong_method(route, methods, method)
@@ -107,23 +146,38 @@ class App:
                     raise Forbidden(
                         "this needs the secret key", remedy="the write key only captures and decides"
                     )
-                reply = await route.handler(self.service, call)
-            except OpportuneError as error:
-                reply = refusal(error)
-                self.service.metrics.refused(route.path, error.code)
-            except ClientGone:
-                self.service.metrics.refused(route.path, "client_gone")
-                return
-            except Exception:  # the process edge: counted, logged, and answered
-                log.exception("unexpected error in %s %s", route.method, route.path)
-                self.service.metrics.internal_error(route.path)
-                reply = INTERNAL
-        if route.cors:
-            extra = CORS
-        await _send(send, reply, extra)
-        self.service.metrics.request(route.method, route.path, reply.status, perf_counter() - started)
+                reply = route.handler(self.service, call)
+            except Exception as error:  # noqa: BLE001  # the process edge: counted, logged, and answered
+                reply = self._failed(route, error)
+        if type(reply) is Reply:
+            self._finish(route, reply, started, done)
+            return
 
-    def _wrong_method(self, route: Route, methods: dict[str, Route], method: str) -> Reply:
+        def settled(pending: Pending[Reply]) -> None:
+            try:
+                found = pending.result()
+            except Exception as error:  # noqa: BLE001  # the process edge: counted, logged, and answered
+                found = self._failed(route, error)
+            self._finish(route, found, started, done)
+
+        reply.then(settled)  # type: ignore[union-attr]  # a Reply was sorted out above
+
+    def _finish(self, route: Route, reply: Reply, started: float, done: Callable[[Reply], None]) -> None:
+        if route.cors and reply is not PREFLIGHT:
+            status, body, headers = reply
+            reply = Reply(status, body, headers + CORS)
+        self.service.metrics.request(route.method, route.path, reply.status, perf_counter() - started)
+        done(reply)
+
+    def _failed(self, route: Route, error: Exception) -> Reply:
+        if isinstance(error, OpportuneError):
+            self.service.metrics.refused(route.path, error.code)
+            return refusal(error)
+        log.error("unexpected error in %s %s", route.method, route.path, exc_info=error)
+        self.service.metrics.internal_error(route.path)
+        return INTERNAL
+
+    def _wrong_method(self, route: Route, methods: Methods, method: str) -> Reply:
         allowed = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
         error = MethodNotAllowed(method, allowed)
         self.service.metrics.refused(route.path, error.code)
@@ -131,7 +185,8 @@ class App:
 
     async def _fall_back(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS" and scope["path"].startswith("/v1/"):
-            await _send(send, PREFLIGHT, ())
+            await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT.headers})
+            await send({"type": "http.response.body", "body": b""})
             return
         scope.setdefault("state", {})["service"] = self.service
         started = perf_counter()
@@ -172,7 +227,7 @@ class App:
 class _Pattern:
     """A route with a parameter in its path, found by Starlette, answered like the others."""
 
-    def __init__(self, app: App, methods: dict[str, Route]) -> None:
+    def __init__(self, app: App, methods: Methods) -> None:
         self.app = app
         self.methods = methods
 
@@ -194,16 +249,15 @@ def refusal(error: OpportuneError) -> Reply:
     return Reply(error.status, encode_json(error.to_dict()), headers)
 
 
-async def _send(send: Callable[[Scope], Awaitable[None]], reply: Reply, extra: tuple[Header, ...]) -> None:
-    status, body, headers = reply
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": (*headers, (b"content-length", b"%d" % len(body)), *extra),
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+async def _gather(scope: Scope, receive: Receive, limit: int) -> Gathering:
+    body = Gathering(limit)
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body.add(message.get("body", b""))
+        if body.hopeless or not message.get("more_body", False):
+            return body
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

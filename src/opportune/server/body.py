@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from opportune.server.call import Call
-from opportune.server.refusals import ClientGone, TooLarge, UnreadableJson, UnsupportedEncoding
+from opportune.server.refusals import TooLarge, UnreadableJson, UnsupportedEncoding
 
 MEBIBYTE = 1 << 20
 BODY_LIMIT = 4 * MEBIBYTE
@@ -13,61 +13,52 @@ DISCARD_LIMIT = 64 * MEBIBYTE
 """How much of an oversized body is read to its end before it is refused; beyond it the connection is cut."""
 
 
-async def read_body(call: Call, limit: int = BODY_LIMIT) -> bytes:
-    """The whole body, decompressed. Raises :class:`TooLarge` above ``limit`` bytes, :class:`ClientGone` when
-    the client hangs up first. How long a client may take is the protocol's concern (``server/protocol.py``).
+def body_of(call: Call, limit: int) -> bytes:
+    """The body, decompressed. Raises :class:`TooLarge` above ``limit`` bytes, before or after that. How long
+    a client may take to send it is the protocol's concern (``server/protocol.py``)."""
+    if call.oversize or len(call.body) > limit:
+        raise _too_large(call.oversize or len(call.body), limit)
+    encoding = call.header(b"content-encoding")
+    if not encoding:
+        return call.body
+    encoding = encoding.strip().lower()
+    return call.body if encoding == b"identity" else decompress(call.body, encoding, limit)
+
+
+class Gathering:
+    """A body as it arrives: at most ``limit`` bytes are kept, the rest is counted.
+
+    What will be refused is read to its end all the same, because a client that is still sending when the
+    connection closes sees a reset, not the refusal, and sends it all again; but not beyond
+    :data:`DISCARD_LIMIT` (``hopeless``).
     """
-    encoding = b""
-    for name, value in call.scope["headers"]:
-        if name == b"content-length":
-            if value.isdigit() and int(value) > limit:
-                await _discard(call, int(value))
-                raise _too_large(int(value), limit)
-        elif name == b"content-encoding":
-            encoding = value.strip().lower()
-    message = await call.receive()
-    if message["type"] != "http.request":
-        raise ClientGone
-    body: bytes = message.get("body", b"")
-    if message.get("more_body", False):
-        body = await _rest(call, body, limit)
-    if len(body) > limit:
-        raise _too_large(len(body), limit)
-    return body if not encoding or encoding == b"identity" else decompress(body, encoding, limit)
 
+    __slots__ = ("_limit", "_parts", "size")
 
-async def _rest(call: Call, first: bytes, limit: int) -> bytes:
-    chunks, size = [first], len(first)
-    while True:
-        message = await call.receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= limit:
-            chunks.append(chunk)
-        elif size > DISCARD_LIMIT:
-            break
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, part: bytes) -> None:
+        self.size += len(part)
+        if self.size <= self._limit:
+            self._parts.append(part)
         else:
-            chunks.clear()
-        if not message.get("more_body", False):
-            break
-    if size > limit:
-        raise _too_large(size, limit)
-    return b"".join(chunks)
+            self._parts.clear()
 
+    @property
+    def hopeless(self) -> bool:
+        return self.size > DISCARD_LIMIT
 
-async def _discard(call: Call, size: int) -> None:
-    """Read what will be refused: a client that is still sending when the connection closes sees a reset, not
-    the refusal, and sends it all again. Not for a client that asked first (``Expect: 100-continue``)."""
-    if size > DISCARD_LIMIT or call.header(b"expect"):
-        return
-    while True:
-        message = await call.receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        if not message.get("more_body", False):
-            return
+    @property
+    def oversize(self) -> int:
+        """How large it was, when that was too much."""
+        return self.size if self.size > self._limit else 0
+
+    def whole(self) -> bytes:
+        parts = self._parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 _MEMBERS = 16  # each further member costs a copy of what is left

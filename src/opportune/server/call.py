@@ -1,19 +1,13 @@
-"""One HTTP request and one reply, with nothing that a hot route does not need."""
+"""One HTTP request, body and all, and one reply, with nothing that a hot route does not need."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from opportune.server.auth import Reach
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
@@ -33,25 +27,61 @@ def json_reply(value: Any, status: int = 200, *headers: Header) -> Reply:
 
 
 class Call:
-    """A request on its way to a handler. Headers are looked up by lower-case name, O(headers)."""
+    """A request on its way to a handler, once all of it is here.
 
-    __slots__ = ("params", "reach", "receive", "scope")
+    ``headers`` are pairs with lower-case names; ``path`` is as it was sent, still percent-encoded; so is
+    ``body``, perhaps compressed (:func:`opportune.server.body.body_of` reads it). When the body was larger
+    than anything that would be read, ``oversize`` is its size and ``body`` is empty.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive, params: dict[str, str] | None = None) -> None:
-        self.scope = scope
-        self.receive = receive
-        self.params = params or {}
-        self.reach = Reach.NOTHING
+    __slots__ = (
+        "_named",
+        "body",
+        "headers",
+        "method",
+        "oversize",
+        "params",
+        "path",
+        "query_string",
+        "scheme",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: bytes,
+        query_string: bytes,
+        headers: Sequence[Header],
+        body: bytes = b"",
+        *,
+        oversize: int = 0,
+        params: dict[str, str] | None = None,
+        scheme: str = "http",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query_string = query_string
+        self.headers = headers
+        self.body = body
+        self.oversize = oversize
+        self.params = params
+        self.scheme = scheme
+        self._named: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes:
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return value  # type: ignore[no-any-return]  # ASGI scopes are untyped
-        return b""
+        """By lower-case name; of a repeated one the last stands. Empty when there is none."""
+        named = self._named
+        if named is None:
+            named = self._named = dict(self.headers)
+        return named.get(name, b"")
+
+    def param(self, name: str) -> str:
+        """What stands in the path for ``{name}``."""
+        return self.params[name] if self.params else ""
 
     def query(self) -> dict[str, str]:
         """Query parameters; of a repeated one the last stands."""
-        text = self.scope["query_string"]
+        text = self.query_string
         if not text:
             return {}
         return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True))

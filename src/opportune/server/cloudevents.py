@@ -9,21 +9,22 @@ import msgspec
 from opportune.errors import InvalidRequest
 from opportune.events.cloudevents import BATCHED, DIALECT, STRUCTURED, as_structured, split_batch
 from opportune.events.segment import Batch
-from opportune.server.body import read_body
+from opportune.server.body import body_of
 from opportune.server.call import Call, Reply
 from opportune.server.ingest import authorize, post
+from opportune.server.pending import Pending
 from opportune.server.service import Service
 
 _decode_any = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-async def events(service: Service, call: Call) -> Reply:
+def events(service: Service, call: Call) -> Pending[Reply]:
     """Mode by content type and headers; a plain JSON post is taken by its shape (an array is a batch)."""
     authorize(service, call)
     received = service.clock()
-    body = await read_body(call, service.limits.body_bytes)
+    body = body_of(call, service.limits.body_bytes)
     batch = Batch(list(items_of(call, body)), None, "", None, None)
-    return await post(service, call, batch, kind=None, dialect=DIALECT, received=received)
+    return post(service, call, batch, kind=None, dialect=DIALECT, received=received)
 
 
 def items_of(call: Call, body: bytes) -> Sequence[bytes | msgspec.Raw]:
@@ -33,8 +34,7 @@ def items_of(call: Call, body: bytes) -> Sequence[bytes | msgspec.Raw]:
     if content_type != STRUCTURED:
         if call.header(b"ce-specversion"):
             headers = {
-                name.decode("latin-1"): value.decode("utf-8", "replace")
-                for name, value in call.scope["headers"]
+                name.decode("latin-1"): value.decode("utf-8", "replace") for name, value in call.headers
             }
             return (as_structured(headers, body),)
         if body.lstrip()[:1] == b"[":

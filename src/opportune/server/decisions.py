@@ -10,7 +10,7 @@ from opportune.decide.recommendations import RecommendationsRequest, answer, ran
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.errors import Forbidden, InvalidRequest
 from opportune.server.auth import Reach
-from opportune.server.body import read_body
+from opportune.server.body import body_of
 from opportune.server.call import JSON, NO_STORE, Call, Reply, encode_json
 from opportune.server.ingest import authorize
 from opportune.server.refusals import UnreadableJson
@@ -23,9 +23,9 @@ _decode_request = msgspec.json.Decoder(DecideRequest).decode
 _decode_recommendations = msgspec.json.Decoder(RecommendationsRequest).decode
 
 
-async def decide(service: Service, call: Call) -> Reply:
+def decide(service: Service, call: Call) -> Reply:
     reach = authorize(service, call)
-    body = await read_body(call, service.limits.body_bytes)
+    body = body_of(call, service.limits.body_bytes)
     try:
         request = _decode_request(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -39,11 +39,11 @@ async def decide(service: Service, call: Call) -> Reply:
     return Reply(200, encode_json(_decide(service, request)), (JSON, NO_STORE))
 
 
-async def recommendations(service: Service, call: Call) -> Reply:
+def recommendations(service: Service, call: Call) -> Reply:
     """A JSON array of product ids, best first, with the decision's id in a header, so that outcomes can name
     it. ``?verbose=true`` answers an object with the reasons and the id."""
     authorize(service, call)
-    body = await read_body(call, service.limits.body_bytes)
+    body = body_of(call, service.limits.body_bytes)
     try:
         request = _decode_recommendations(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

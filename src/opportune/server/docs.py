@@ -31,11 +31,11 @@ def _document() -> dict[str, Any]:
     return document(ROUTES, VERSION)
 
 
-async def openapi_json(service: Service, call: Call) -> Reply:
+def openapi_json(service: Service, call: Call) -> Reply:
     return json_reply(_document())
 
 
-async def page(service: Service, call: Call) -> Reply:
+def page(service: Service, call: Call) -> Reply:
     return Reply(200, _page(), ((b"content-type", b"text/html; charset=utf-8"), _POLICY))
 
 

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from opportune.clock import Millis
+from opportune.engine.admission import Receipt
 from opportune.errors import Unauthorized
 from opportune.events import verdicts
 from opportune.events.segment import Batch, split_batch, split_single
 from opportune.server.auth import Reach
-from opportune.server.body import read_body
+from opportune.server.body import body_of
 from opportune.server.call import Call, Reply, json_reply
+from opportune.server.pending import Pending
 from opportune.server.service import Service
 
 SUCCESS = Reply(200, verdicts.SUCCESS)
@@ -30,7 +32,7 @@ def authorize(service: Service, call: Call, body_key: str = "") -> Reach:
         return reach
     if (api_key := call.header(b"x-api-key")) and (reach := keys.reach(api_key.decode("latin-1"))):
         return reach
-    query_key = call.query().get("writeKey", "") if call.scope["query_string"] else ""
+    query_key = call.query().get("writeKey", "")
     # Only the public key may travel in an address: addresses end up in logs.
     if query_key and keys.reach(query_key) is Reach.WRITE:
         return Reach.WRITE
@@ -40,61 +42,61 @@ def authorize(service: Service, call: Call, body_key: str = "") -> Reach:
     )
 
 
-async def track(service: Service, call: Call) -> Reply:
-    return await _post(service, call, "track")
+def track(service: Service, call: Call) -> Pending[Reply]:
+    return _post(service, call, "track")
 
 
-async def identify(service: Service, call: Call) -> Reply:
-    return await _post(service, call, "identify")
+def identify(service: Service, call: Call) -> Pending[Reply]:
+    return _post(service, call, "identify")
 
 
-async def page(service: Service, call: Call) -> Reply:
-    return await _post(service, call, "page")
+def page(service: Service, call: Call) -> Pending[Reply]:
+    return _post(service, call, "page")
 
 
-async def screen(service: Service, call: Call) -> Reply:
-    return await _post(service, call, "screen")
+def screen(service: Service, call: Call) -> Pending[Reply]:
+    return _post(service, call, "screen")
 
 
-async def group(service: Service, call: Call) -> Reply:
-    return await _post(service, call, "group")
+def group(service: Service, call: Call) -> Pending[Reply]:
+    return _post(service, call, "group")
 
 
-async def alias(service: Service, call: Call) -> Reply:
-    return await _post(service, call, "alias")
+def alias(service: Service, call: Call) -> Pending[Reply]:
+    return _post(service, call, "alias")
 
 
-async def batch(service: Service, call: Call) -> Reply:
-    return await _post(service, call, None)
+def batch(service: Service, call: Call) -> Pending[Reply]:
+    return _post(service, call, None)
 
 
-async def items(service: Service, call: Call) -> Reply:
+def items(service: Service, call: Call) -> Pending[Reply]:
     """Items of the catalogue. Needs the secret key: the write key is in every page."""
     received = service.clock()
-    batch = split_batch(await read_body(call, service.limits.body_bytes))
-    return await post(service, call, batch, kind=None, dialect="catalog", received=received)
+    batch = split_batch(body_of(call, service.limits.body_bytes))
+    return post(service, call, batch, kind=None, dialect="catalog", received=received)
 
 
-async def client_metrics(service: Service, call: Call) -> Reply:
+def client_metrics(service: Service, call: Call) -> Reply:
     """The browser SDK's own telemetry (``/m``): accepted, because it would retry, and not kept."""
-    await read_body(call, service.limits.body_bytes)
+    body_of(call, service.limits.body_bytes)
     return SUCCESS
 
 
-async def _post(service: Service, call: Call, kind: str | None) -> Reply:
+def _post(service: Service, call: Call, kind: str | None) -> Pending[Reply]:
     received = service.clock()
-    body = await read_body(call, service.limits.body_bytes)
+    body = body_of(call, service.limits.body_bytes)
     batch = split_batch(body) if kind is None else split_single(body)
     authorize(service, call, batch.write_key)
-    return await post(service, call, batch, kind=kind, dialect="segment", received=received)
+    return post(service, call, batch, kind=kind, dialect="segment", received=received)
 
 
-async def post(
+def post(
     service: Service, call: Call, batch: Batch, *, kind: str | None, dialect: str, received: Millis
-) -> Reply:
-    """Give a batch to the writer and answer once it is on disk: ``{"success":true}``, with ``?verdicts=true``
-    also the counts and one verdict per item."""
-    receipt = await service.writer.ingest(
+) -> Pending[Reply]:
+    """Give a batch to the writer; the answer comes once it is on disk and folded: ``{"success":true}``, with
+    ``?verdicts=true`` also the counts and one verdict per item."""
+    receipt = service.writer.ingest(
         batch.items,
         kind=kind,
         dialect=dialect,
@@ -103,8 +105,16 @@ async def post(
         sent_at=batch.sent_at,
         context=_shared_context(call, batch),
     )
-    if not call.scope["query_string"] or call.query().get("verdicts", "") not in ("1", "true"):
-        return SUCCESS
+    if call.query_string and call.query().get("verdicts", "") in ("1", "true"):
+        return receipt.map(_told)
+    return receipt.map(_success)
+
+
+def _success(receipt: Receipt) -> Reply:
+    return SUCCESS
+
+
+def _told(receipt: Receipt) -> Reply:
     return json_reply({"success": True, **msgspec.structs.asdict(receipt)})
 
 

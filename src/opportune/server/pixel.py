@@ -10,27 +10,29 @@ import msgspec
 from opportune.events.segment import pixel_body, split_single
 from opportune.server.call import NO_STORE, Call, Reply, encode_json
 from opportune.server.ingest import authorize, post
+from opportune.server.pending import Pending
 from opportune.server.service import Service
 
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+SEEN = Reply(200, GIF, ((b"content-type", b"image/gif"), NO_STORE))
 
 
-async def track(service: Service, call: Call) -> Reply:
-    return await _pixel(service, call, "track")
+def track(service: Service, call: Call) -> Pending[Reply]:
+    return _pixel(service, call, "track")
 
 
-async def page(service: Service, call: Call) -> Reply:
-    return await _pixel(service, call, "page")
+def page(service: Service, call: Call) -> Pending[Reply]:
+    return _pixel(service, call, "page")
 
 
-async def _pixel(service: Service, call: Call, kind: str) -> Reply:
+def _pixel(service: Service, call: Call, kind: str) -> Pending[Reply]:
     received = service.clock()
     query = call.query()
     packed = query.get("data", "")
     batch = split_single(pixel_body(packed) if packed else encode_json(event_of(query)))
     authorize(service, call, batch.write_key)
-    await post(service, call, batch, kind=kind, dialect="segment", received=received)
-    return Reply(200, GIF, ((b"content-type", b"image/gif"), NO_STORE))
+    stored = post(service, call, batch, kind=kind, dialect="segment", received=received)
+    return stored.map(lambda _: SEEN)
 
 
 def event_of(query: dict[str, str]) -> dict[str, Any]:

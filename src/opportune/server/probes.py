@@ -13,12 +13,12 @@ from opportune.server.service import Service
 VERSION = version("opportune")
 
 
-async def health(service: Service, call: Call) -> Reply:
+def health(service: Service, call: Call) -> Reply:
     """The process answers. Says nothing about the disk: a restart would not help a full one."""
     return json_reply({"status": "ok", "version": VERSION}, 200, NO_STORE)
 
 
-async def ready(service: Service, call: Call) -> Reply:
+def ready(service: Service, call: Call) -> Reply:
     """200 when posts would be acknowledged and decisions answered, else 503 with the reason."""
     state = service.engine.ready()
     good = bool(state.get("ready", True)) and service.writer.healthy
@@ -28,24 +28,24 @@ async def ready(service: Service, call: Call) -> Reply:
     return json_reply(body, 200 if good else 503, NO_STORE)
 
 
-async def metrics(service: Service, call: Call) -> Reply:
+def metrics(service: Service, call: Call) -> Reply:
     """Open on purpose: scrapers rarely carry keys, and no label ever names a person or an item."""
     return Reply(200, service.metrics.render(), ((b"content-type", CONTENT_TYPE.encode()), NO_STORE))
 
 
-async def settings(service: Service, call: Call) -> Reply:
+def settings(service: Service, call: Call) -> Reply:
     """What the browser SDK loads first. Only ``Segment.io``: any other key makes it fetch code elsewhere."""
-    write_key = call.params["write_key"]
+    write_key = call.param("write_key")
     if service.keys.reach(write_key) is not Reach.WRITE:
         raise NotFound("no project has this write key", remedy="check the write key in the page")
     host = call.header(b"host").decode("latin-1")
     forwarded = call.header(b"x-forwarded-proto")
-    protocol = forwarded.decode() if forwarded in (b"http", b"https") else call.scope.get("scheme", "http")
+    protocol = forwarded.decode() if forwarded in (b"http", b"https") else call.scheme
     segment = {"apiKey": write_key, "apiHost": f"{host}/v1", "protocol": protocol}
     return json_reply(
         {"integrations": {"Segment.io": segment}}, 200, (b"cache-control", b"private, max-age=300")
     )
 
 
-async def global_privacy_control(service: Service, call: Call) -> Reply:
+def global_privacy_control(service: Service, call: Call) -> Reply:
     return json_reply({"gpc": True, "lastUpdate": service.gpc_updated})

@@ -10,10 +10,11 @@ import msgspec
 from opportune.engine.admission import Receipt
 from opportune.errors import InvalidRequest
 from opportune.events.dead_letters import fixed_bytes
-from opportune.server.body import read_body
+from opportune.server.body import body_of
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
 from opportune.server.contract import Admission
 from opportune.server.decisions import wrong_shape
+from opportune.server.pending import Pending
 from opportune.server.service import Service
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -23,9 +24,9 @@ PAGE = 100
 PAGE_LIMIT = 1_000
 
 
-async def profile(service: Service, call: Call) -> Reply:
+def profile(service: Service, call: Call) -> Reply:
     """``/v1/profiles/{type}:{value}`` and its parts. The value may hold anything, percent-encoded."""
-    segments = call.scope["raw_path"].decode("latin-1").split("/")[3:]
+    segments = call.path.decode("latin-1").split("/")[3:]
     part = ""
     if len(segments) > 1 and segments[-1] in PARTS:
         part = segments.pop()
@@ -79,25 +80,25 @@ def _window(
     return rows[start : start + limit], cursor
 
 
-async def decision(service: Service, call: Call) -> Reply:
-    return json_reply(service.engine.decision(call.params["decision_id"]), 200, NO_STORE)
+def decision(service: Service, call: Call) -> Reply:
+    return json_reply(service.engine.decision(call.param("decision_id")), 200, NO_STORE)
 
 
-async def accounting(service: Service, call: Call) -> Reply:
+def accounting(service: Service, call: Call) -> Reply:
     return json_reply(service.engine.accounting(), 200, NO_STORE)
 
 
-async def dead_letters(service: Service, call: Call) -> Reply:
+def dead_letters(service: Service, call: Call) -> Reply:
     query = call.query()
     answer = service.engine.dead_letters(query.get("cursor", ""), _limit(query), query.get("code", ""))
     return json_reply(answer, 200, NO_STORE)
 
 
-async def replay(service: Service, call: Call) -> Reply:
+def replay(service: Service, call: Call) -> Pending[Reply]:
     """Try a dead letter again: as it came, or as the body's ``event``, ``raw`` or ``raw_base64`` fixes it."""
-    body = await read_body(call, service.limits.body_bytes)
-    admission = service.engine.replay_dead_letter(call.params["letter_id"], _fix(body) if body else None)
-    return await _commit(service, admission)
+    body = body_of(call, service.limits.body_bytes)
+    admission = service.engine.replay_dead_letter(call.param("letter_id"), _fix(body) if body else None)
+    return _commit(service, admission)
 
 
 def _fix(body: bytes) -> bytes | None:
@@ -114,14 +115,17 @@ def _fix(body: bytes) -> bytes | None:
     return fixed_bytes(sent)
 
 
-async def discard(service: Service, call: Call) -> Reply:
+def discard(service: Service, call: Call) -> Pending[Reply]:
     """Close a dead letter for good; its bytes stay in the journal until retention removes them."""
-    await read_body(call, service.limits.body_bytes)
-    return await _commit(service, service.engine.discard_dead_letter(call.params["letter_id"]))
+    body_of(call, service.limits.body_bytes)
+    return _commit(service, service.engine.discard_dead_letter(call.param("letter_id")))
 
 
-async def _commit(service: Service, admission: Admission) -> Reply:
-    receipt: Receipt = await service.writer.commit(admission)
+def _commit(service: Service, admission: Admission) -> Pending[Reply]:
+    return service.writer.commit(admission).map(_verdicts)
+
+
+def _verdicts(receipt: Receipt) -> Reply:
     return json_reply({"success": True, "verdicts": receipt.verdicts})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +11,7 @@ from opportune.decide.recommendations import RecommendationsAnswer, Recommendati
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.server import cloudevents, decisions, docs, ingest, pixel, probes, reads
 from opportune.server.call import Call, Reply
+from opportune.server.pending import Pending
 from opportune.server.service import Service
 from opportune.server.wire import (
     Batch,
@@ -26,7 +27,7 @@ from opportune.server.wire import (
     TrackingEvent,
 )
 
-Handler = Callable[[Service, Call], Awaitable[Reply]]
+Handler = Callable[[Service, Call], Reply | Pending[Reply]]
 Access = Literal["open", "write", "secret"]
 
 

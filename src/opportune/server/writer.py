@@ -1,7 +1,11 @@
 """Group commit: whatever was posted while the disk was busy goes out with the next flush.
 
-One flush is in flight, in a thread that does nothing else; everything that touches state runs on the event
-loop. A post is answered after its flush and after its events are folded, so the next decision sees them.
+One flush at a time; everything that touches state runs on the event loop. A post is answered after its flush
+and after its events are folded, so the next decision sees them.
+
+Where the disk is quick, the loop flushes by itself: a hand-over to a thread and back costs more than the
+0.1 ms that such a disk takes, and a busy loop hands the interpreter back late. Where it is slow, a thread
+waits for it that does nothing else. The writer goes by what flushes took lately.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -22,11 +27,28 @@ from opportune.errors import OpportuneError, Overloaded, StorageError
 from opportune.events.verdicts import Verdict
 from opportune.server.contract import Admission, Core, RawItem
 from opportune.server.metrics import Metrics
+from opportune.server.pending import Pending
 
 log = logging.getLogger("opportune.writer")
 
 QUEUE_LIMIT = 20_000
 """Events admitted but not yet on disk and folded, above which posts are refused with 429."""
+
+QUEUE_S = 1.0
+"""How old the oldest of them may be before posts are refused with 429."""
+
+QUICK_FLUSH_S = 0.0004
+"""Flushes that took less than this lately are made on the loop."""
+
+PROBE_EVERY = 32
+"""While a thread flushes, one group in so many is flushed on the loop, to see how quick the disk is: the time
+that the thread sees includes its wait for the interpreter."""
+
+SLOW_FLUSH_S = 0.005
+"""Above this nothing is probed: the loop would stand still for it."""
+
+QUICK_GROUP = 256
+"""Events in a group that is flushed on the loop at most; more are worth a thread's while."""
 
 SLICE_S = 0.001
 """How long the loop folds at a stretch while requests wait."""
@@ -41,8 +63,9 @@ NUDGE_S = 0.02
 
 class _Waiting(NamedTuple):
     admission: Admission
-    future: asyncio.Future[None]
+    pending: Pending[None]
     size: int
+    since: float
 
 
 class _Flush(NamedTuple):
@@ -64,16 +87,23 @@ class GroupWriter:
         metrics: Metrics | None = None,
         *,
         queue_limit: int = QUEUE_LIMIT,
+        queue_s: float = QUEUE_S,
         reopen_every_s: float = 2.0,
     ) -> None:
         self.engine = engine
         self.metrics = metrics or Metrics()
         self.queue_limit = queue_limit
+        self.queue_s = queue_s
         self.reopen_every_s = reopen_every_s
         self.failure: str = "not started"
         self._queued = 0
         self._rate = 0.0
+        self._large: set[asyncio.Task[Receipt]] = set()
         self._waiting: list[_Waiting] = []
+        self._group: list[_Waiting] = []
+        self._usual_flush_s = 2 * QUICK_FLUSH_S
+        self._usual_thread_s = 0.0
+        self._until_probe = PROBE_EVERY
         self._unfolded: deque[_Waiting] = deque()
         self._flushing = False
         self._scheduled = False
@@ -124,7 +154,7 @@ class GroupWriter:
 
     # -- posting ---------------------------------------------------------------------------------------------
 
-    async def ingest(
+    def ingest(
         self,
         body_items: Sequence[RawItem],
         *,
@@ -134,55 +164,62 @@ class GroupWriter:
         received: Millis,
         sent_at: Millis | None = None,
         context: dict[str, Any] | None = None,
-    ) -> Receipt:
-        """Admit, flush, fold; returns once that is done. Raises ``Overloaded`` before admitting anything, or
-        ``StorageError``. About 20 us of the loop beside the engine's own steps for a single event."""
+    ) -> Pending[Receipt]:
+        """Admit now, flush and fold soon; settled once that is done. Raises ``Overloaded`` before admitting
+        anything, or ``StorageError``; the answer may be a ``StorageError`` too."""
         self._refuse_if_unable(len(body_items))
-        admit = self.engine.admit
+        admit = partial(
+            self.engine.admit,
+            kind=kind,
+            dialect=dialect,
+            source=source,
+            received=received,
+            sent_at=sent_at,
+            batch_context=context,
+        )
         if len(body_items) <= CHUNK:
-            admission = admit(
-                body_items,
-                kind=kind,
-                dialect=dialect,
-                source=source,
-                received=received,
-                sent_at=sent_at,
-                batch_context=context,
-            )
-            await self._commit(admission)
-            return self._receipt(admission.verdicts, dialect)
+            return self._commit_one(admit(body_items), dialect)
+        answer: Pending[Receipt] = Pending()
+        task = self._loop.create_task(self._in_pieces(body_items, admit, dialect))
+        self._large.add(task)
+
+        def finished(task: asyncio.Task[Receipt]) -> None:
+            self._large.discard(task)
+            error = task.exception()
+            if error is None:
+                answer.succeed(task.result())
+            else:
+                answer.fail(error)
+
+        task.add_done_callback(finished)
+        return answer
+
+    async def _in_pieces(
+        self, body_items: Sequence[RawItem], admit: Callable[..., Admission], dialect: str
+    ) -> Receipt:
         verdicts: list[Verdict] = []
-        futures: list[asyncio.Future[None]] = []
+        parts: list[Pending[None]] = []
         for start in range(0, len(body_items), CHUNK):
             if start:
                 await asyncio.sleep(0)
             if self.failure:
                 break
-            admission = admit(
-                body_items[start : start + CHUNK],
-                kind=kind,
-                dialect=dialect,
-                source=source,
-                received=received,
-                sent_at=sent_at,
-                batch_context=context,
-                position=start,
-            )
+            admission = admit(body_items[start : start + CHUNK], position=start)
             verdicts.extend(admission.verdicts)
-            futures.append(self._commit(admission))
-        results = await asyncio.gather(*futures, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+            parts.append(self._commit(admission))
+        for part in parts:
+            await part
         if self.failure and len(verdicts) < len(body_items):
             raise StorageError(self.failure)
         return self._receipt(verdicts, dialect)
 
-    async def commit(self, admission: Admission, dialect: str = "replay") -> Receipt:
+    def commit(self, admission: Admission, dialect: str = "replay") -> Pending[Receipt]:
         """Make something that the engine admitted by another way (a replayed dead letter) durable."""
         self._refuse_if_unable(1)
-        await self._commit(admission)
-        return self._receipt(admission.verdicts, dialect)
+        return self._commit_one(admission, dialect)
+
+    def _commit_one(self, admission: Admission, dialect: str) -> Pending[Receipt]:
+        return self._commit(admission).map(lambda _: self._receipt(admission.verdicts, dialect))
 
     def nudge(self) -> None:
         """Something was appended that nobody waits for: flush it soon."""
@@ -195,22 +232,29 @@ class GroupWriter:
             raise StorageError(self.failure, remedy="retry later; see /ready")
         if self._stopping:
             raise StorageError("the server is shutting down", remedy="retry")
-        if self._queued and self._queued + size > self.queue_limit:
+        if self._queued and (self._queued + size > self.queue_limit or self._oldest_s() > self.queue_s):
             rate = max(self._rate, 1_000.0)
             raise Overloaded(
                 f"{self._queued} events are waiting to be written",
                 retry_after_s=min(300, max(1, math.ceil(self._queued / rate))),
             )
 
-    def _commit(self, admission: Admission) -> asyncio.Future[None]:
-        future = self._loop.create_future()
+    def _oldest_s(self) -> float:
+        """For how long the oldest post that nobody has answered yet has been waiting."""
+        for line in (self._unfolded, self._group, self._waiting):
+            if line:
+                return perf_counter() - line[0].since
+        return 0.0
+
+    def _commit(self, admission: Admission) -> Pending[None]:
+        pending: Pending[None] = Pending()
         size = len(admission.verdicts)
         self._queued += size
-        self._waiting.append(_Waiting(admission, future, size))
+        self._waiting.append(_Waiting(admission, pending, size, perf_counter()))
         self._idle.clear()
         if not self._flushing:
             self._schedule()
-        return future
+        return pending
 
     def _receipt(self, verdicts: Sequence[Verdict], dialect: str) -> Receipt:
         found = receipt(verdicts)
@@ -230,6 +274,7 @@ class GroupWriter:
         if self._flushing or self.failure or not (self._waiting or self._nudged):
             return
         group, self._waiting = self._waiting, []
+        self._group = group
         self._nudged = False
         self._flushing = True
         try:
@@ -237,17 +282,38 @@ class GroupWriter:
         except (OSError, OpportuneError) as error:
             self._flushed(_Flush(group, error, 0.0))
             return
-        self._inbox.put(group)
+        if self._is_quick(sum([waiting.size for waiting in group])):
+            done = self._flush(group)
+            self._usual_flush_s += 0.2 * (done.seconds - self._usual_flush_s)
+            self._flushed(done)
+        else:
+            self._inbox.put(group)
+
+    def _is_quick(self, size: int) -> bool:
+        """Whether to flush a group of so many events on the loop."""
+        if size > QUICK_GROUP:
+            return False
+        if self._usual_flush_s < QUICK_FLUSH_S:
+            return True
+        self._until_probe -= 1
+        if self._until_probe > 0 or self._usual_thread_s > SLOW_FLUSH_S:
+            return False
+        self._until_probe = PROBE_EVERY
+        return True
+
+    def _flush(self, group: list[_Waiting]) -> _Flush:
+        error: Exception | None = None
+        started = perf_counter()
+        try:
+            self.engine.flush()
+        except Exception as problem:  # noqa: BLE001  # the edge of the loop or thread: it reaches who waits
+            error = problem
+        return _Flush(group, error, perf_counter() - started)
 
     def _flush_forever(self) -> None:
         while (group := self._inbox.get()) is not None:
-            error: Exception | None = None
-            started = perf_counter()
-            try:
-                self.engine.flush()
-            except Exception as problem:  # noqa: BLE001  # the thread's edge: every failure reaches its waiters
-                error = problem
-            done = _Flush(group, error, perf_counter() - started)
+            done = self._flush(group)
+            self._usual_thread_s += 0.2 * (done.seconds - self._usual_thread_s)
             try:
                 self._loop.call_soon_threadsafe(self._flushed, done)
             except RuntimeError:  # the loop is gone: nobody waits any more
@@ -255,6 +321,7 @@ class GroupWriter:
 
     def _flushed(self, flush: _Flush) -> None:
         self._flushing = False
+        self._group = []
         if flush.error is not None:
             self._fail(f"the journal cannot be written ({flush.error})", flush.group)
             return
@@ -265,7 +332,7 @@ class GroupWriter:
         folding = bool(self._unfolded)
         self._unfolded.extend(flush.group)
         if self._waiting or self._nudged:
-            self._begin()  # the disk works while the loop folds
+            self._begin()  # where a thread flushes, the disk works while the loop folds
         if not folding:
             self._fold()
 
@@ -288,8 +355,7 @@ class GroupWriter:
                 return
             self._queued -= size
             for waiting in piece:
-                if not waiting.future.done():
-                    waiting.future.set_result(None)
+                waiting.pending.succeed(None)
             if unfolded and perf_counter() > deadline:
                 self._loop.call_soon(self._fold)
                 return
@@ -302,8 +368,7 @@ class GroupWriter:
         log.error("%s; refusing posts until reopened", what)
         self.failure = what
         for waiting in [*group, *self._unfolded, *self._waiting]:
-            if not waiting.future.done():
-                waiting.future.set_exception(StorageError(what, remedy="retry later; see /ready"))
+            waiting.pending.fail(StorageError(what, remedy="retry later; see /ready"))
         self._unfolded.clear()
         self._waiting.clear()
         self._queued = 0
