@@ -284,9 +284,11 @@ def test_a_client_that_never_reads_is_not_read_either(server: Any) -> None:
         connection.settimeout(0.3)
         request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
         sent = 0
-        with pytest.raises(TimeoutError):
-            while sent < 64 << 20:
+        try:
+            while sent < 32 << 20:
                 sent += connection.send(request)
+        except TimeoutError:
+            pass
     assert sent < 32 << 20
 
 
