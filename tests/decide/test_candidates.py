@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opportune.decide.candidates import Pool, clean, empty_pool, source_names
+from opportune.decide.candidates import Pool, clean, empty_pool
+from opportune.decide.plan import plan_of
 from opportune.recommend.source import Candidates
 
 NOW = 1_760_000_000_000
@@ -27,8 +28,9 @@ def placement(kit: Any, text: str = "") -> Any:
 
 
 def test_names_stand_for_bits_in_the_order_of_the_placement(kit: Any) -> None:
-    names = source_names(placement(kit, ", fallbacks: [popular, content, default]"))
-    assert names == ("content", "session_knn", "given", "popular", "default", "pinned")
+    plan = plan_of(placement(kit, ", fallbacks: [popular, content, default]"))
+    assert plan.stages == ("candidates.content", "candidates.session_knn")
+    assert plan.names == ("content", "session_knn", "given", "popular", "default", "pinned")
 
 
 @pytest.mark.parametrize(

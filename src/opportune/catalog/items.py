@@ -44,6 +44,7 @@ SAME_AS = {"title": "name", "link": "url", "image_link": "image_url", "image": "
 """What product feeds call an attribute, and what events call it: who says one need not learn the other."""
 
 _json = msgspec.json.Encoder()
+_NAMES_REMEMBERED = 100_000
 
 
 class Numbering(msgspec.Struct, array_like=True):
@@ -95,6 +96,7 @@ class Catalog:
         self._dirty: set[int] = set()
         self._followers: list[set[int]] = []
         self._labels: dict[str, tuple[str, str]] = {}
+        self._names: dict[int, str] = {}
         self._available = np.ones(64, dtype=np.bool_)
         self._listed = np.zeros(64, dtype=np.bool_)
         self._price = np.full(64, np.nan, dtype=np.float32)
@@ -253,13 +255,21 @@ class Catalog:
             shown = {
                 name: value
                 for name, value in self.item(number).items()
-                if not name.startswith("_") and len(_json.encode(value)) <= _PUBLIC_VALUE_BYTES
+                if not name.startswith("_") and _is_short(value)
             }
             cached = self._public[number] = msgspec.Raw(_json.encode(shown))
         return cached
 
     def name(self, number: int) -> str:
-        """What to call the item in a sentence: its name, or its id."""
+        """What to call the item in a sentence: its name, or its id. 0.1 us when asked before."""
+        known = self._names.get(number)
+        if known is None:
+            if len(self._names) >= _NAMES_REMEMBERED:
+                self._names.clear()
+            known = self._names[number] = self._name(number)
+        return known
+
+    def _name(self, number: int) -> str:
         record = self.record(number)
         for attribute in ("name", "title"):
             value = record.value(attribute)
@@ -354,6 +364,7 @@ class Catalog:
         if change is Change.TIMES:
             return False
         self._public[number] = None
+        self._names.pop(number, None)
         for follower in self._followers:
             follower.add(number)
         self.revision += 1
@@ -445,6 +456,7 @@ class Catalog:
         for follower in self._followers:
             follower.update(numbers)
         self._labels.clear()
+        self._names.clear()
         for name in self._watched.keys() - {"category", "brand"}:
             del self._watched[name]
         self.revision += 1
@@ -463,6 +475,15 @@ class Catalog:
             self._created = _grown(self._created, size, 0)
         for coded in self._watched.values():
             coded.reserve(n)
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a value takes at most 512 bytes of JSON, where a character takes at most 6."""
+    if type(value) is str and len(value) < _PUBLIC_VALUE_BYTES // 6:
+        return True
+    if type(value) is bool or type(value) is float:
+        return True
+    return len(_json.encode(value)) <= _PUBLIC_VALUE_BYTES
 
 
 def _grown(column: npt.NDArray[Any], size: int, fill: Any) -> npt.NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from opportune.catalog.items import Catalog
 from opportune.decide.deadline import Stages
-from opportune.decide.placement import DEFAULT, GIVEN, Placement
+from opportune.decide.placement import GIVEN, Placement
+from opportune.decide.plan import Plan, plan_of
 from opportune.decide.world import World
 from opportune.recommend.blend import blend_slate
 from opportune.recommend.slate import Slate
 from opportune.recommend.source import Candidates, Floats, Items, Query
 
-PINNED = "pinned"
 _NOTHING = Candidates(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32))
 # A re-ranked list is scored by looking its items up among what the sources propose, so they propose more.
 _LOOKUP_COUNT = 500
@@ -67,17 +67,11 @@ class Pool(msgspec.Struct):
         self.place = np.concatenate((self.place, np.full(unasked, -1, np.int16)), axis=1)
 
 
-def source_names(placement: Placement) -> tuple[str, ...]:
-    """The names behind the bits: sources in the placement's order, then what else can put an item in."""
-    names = [source.source for source in placement.sources]
-    return tuple(dict.fromkeys([*names, GIVEN, *placement.fallbacks, DEFAULT, PINNED]))
-
-
 def empty_pool(placement: Placement) -> Pool:
     none = np.zeros(0, dtype=np.int32)
     sources = len(placement.sources)
     return Pool(
-        source_names(placement),
+        plan_of(placement).names,
         none,
         _NOTHING.score,
         np.zeros(0, np.int64),
@@ -98,16 +92,13 @@ def propose(world: World, placement: Placement, query: Query, given: Items | Non
         return _score_given(world, placement, query, given, stages)
     until_ns = stages.until("candidates")
     slate = world.slate
+    plan = plan_of(placement)
     slate.clear(len(placement.sources), query.count)
     for place, source in enumerate(placement.sources):
         if source.source != GIVEN:
-            stages.run_if_time(
-                _stage_of(source.source),
-                partial(_answer, world, slate, place, source.source, query),
-                None,
-                until_ns=until_ns,
-            )
-    return _pool(placement, slate, _weights(placement), placement.pool, len(world.catalog))
+            work = partial(_answer, world, slate, place, source.source, query)
+            stages.run_if_time(plan.stages[place], work, None, until_ns=until_ns)
+    return _pool(plan, slate, plan.weights, placement.pool, len(world.catalog))
 
 
 def _answer(world: World, slate: Slate, place: int, name: str, query: Query) -> None:
@@ -118,8 +109,8 @@ def _score_given(world: World, placement: Placement, query: Query, given: Items,
     until_ns = stages.until("candidates")
     asked = msgspec.structs.replace(query, count=max(query.count, _LOOKUP_COUNT))
     ranked = np.sort(given)
-    names = source_names(placement)
-    weights = _weights(placement)
+    plan = plan_of(placement)
+    weights = plan.weights
     slate = world.slate
     slate.clear(len(placement.sources) + 1, max(len(given), asked.count))
     for place, source in enumerate(placement.sources):
@@ -127,19 +118,10 @@ def _score_given(world: World, placement: Placement, query: Query, given: Items,
             slate.put(place, _as_given(given))
         else:
             slate.put(place, _only(ask(world, source.source, asked, stages, until_ns), ranked))
-    if GIVEN not in names[: len(placement.sources)]:
+    if GIVEN not in plan.names[: len(placement.sources)]:
         slate.put(len(placement.sources), _as_given(given))
         weights = np.append(weights, _JUST_THERE)
-    return _pool(placement, slate, weights, max(len(given), 1), len(world.catalog))
-
-
-@lru_cache(maxsize=256)
-def _stage_of(source: str) -> str:
-    return f"candidates.{source}"
-
-
-def _weights(placement: Placement) -> npt.NDArray[np.float64]:
-    return np.array([source.weight for source in placement.sources], np.float64)
+    return _pool(plan, slate, weights, max(len(given), 1), len(world.catalog))
 
 
 def ask(world: World, name: str, query: Query, stages: Stages, until_ns: int | None) -> Candidates:
@@ -147,7 +129,7 @@ def ask(world: World, name: str, query: Query, stages: Stages, until_ns: int | N
 
     ``until_ns`` None asks whatever the time.
     """
-    stage = _stage_of(name)
+    stage = f"candidates.{name}"
 
     def work() -> Candidates:
         return clean(world.sources[name].recommend(query), len(world.catalog))
@@ -202,10 +184,8 @@ def _unit(score: Floats) -> Floats:
     return (score / np.float32(top)).astype(np.float32) if top > 0 else np.zeros_like(score)
 
 
-def _pool(
-    placement: Placement, slate: Slate, weights: npt.NDArray[np.float64], count: int, n_items: int
-) -> Pool:
-    names = source_names(placement)
+def _pool(plan: Plan, slate: Slate, weights: npt.NDArray[np.float64], count: int, n_items: int) -> Pool:
+    names = plan.names
     blended = blend_slate(slate, weights, count, n_items)
     proposed = {name: n for name, n in zip(names, blended.proposed.tolist(), strict=False) if n}
     return Pool(

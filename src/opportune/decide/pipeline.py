@@ -17,7 +17,6 @@ import numpy as np
 
 from opportune.clock import Millis
 from opportune.decide.candidates import (
-    PINNED,
     Pool,
     ask,
     default_items,
@@ -30,9 +29,10 @@ from opportune.decide.deadline import Stages
 from opportune.decide.eligibility import eligible
 from opportune.decide.explain import explain
 from opportune.decide.placement import DEFAULT, MAX_COUNT, NEWEST, Placement, Placements
+from opportune.decide.plan import PINNED
 from opportune.decide.policy import Known, Verdict, choose, nothing_shown, reasons_of_rules, safe_choice
 from opportune.decide.rank import rank, unit
-from opportune.decide.reasons import Speaker, reason_codes
+from opportune.decide.reasons import Speaker
 from opportune.decide.record import record_of
 from opportune.decide.request import DecideRequest, Decision, DecisionRecord, ExperimentInfo
 from opportune.decide.situation import NO_SESSION, NOWHERE, Place, Session, place_of, session_of
@@ -190,11 +190,12 @@ class _Slot:
         query = self._query()
         features = self._features()
         placement = self.placement = _for_segments(placement, features)
-        pool = empty_pool(placement)
+        proposed: Pool | None = None
         if eligibility.shown:
-            pool = stages.run("candidates", partial(self._candidates, query, given, count), pool)
+            proposed = stages.run("candidates", partial(self._candidates, query, given, count), None)
         else:
             stages.degrade("eligibility", eligibility.why)
+        pool = empty_pool(placement) if proposed is None else proposed
         score = unit(pool.score)
         if ranker is None:
             stages.took_ms["rank"] = 0.0
@@ -214,9 +215,7 @@ class _Slot:
         else:
             verdict = nothing_shown(score)
         elsewhere.update(pool.item[verdict.shown].tolist())
-        speaker = Speaker(
-            placement, reason_codes(pool.names, world.sources), self.place, self.session, world.catalog
-        )
+        speaker = Speaker(placement, pool.names, world.sources, self.place, self.session, world.catalog)
         said = reasons_of_rules(placement.rules, pool.item, verdict.shown, world.catalog)
         items = stages.run("content", partial(dress, pool, verdict, speaker, world.catalog, said), None)
         if items is None:

@@ -184,10 +184,12 @@ def _accounted(
     for reason, count in zip(REASONS, counts[1:], strict=True):
         if count:
             removed[reason] = count
+            kept = count if reason in PERSONAL else min(count, _EXAMPLES)
+            numbers = [int(items[k]) for k in gone[at : at + kept]]
             if reason in PERSONAL:
-                hidden[reason] = items[gone[at : at + count]].tolist()
+                hidden[reason] = numbers
             else:
-                examples[reason] = items[gone[at : at + min(count, _EXAMPLES)]].tolist()
+                examples[reason] = numbers
             at += count
     return removed, examples, hidden
 

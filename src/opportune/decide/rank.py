@@ -9,6 +9,8 @@ import numpy as np
 
 from opportune.decide.candidates import Pool
 from opportune.decide.world import Ranker
+from opportune.kernels import kernel
+from opportune.recommend.columns import plain
 from opportune.recommend.source import Floats, Query
 
 
@@ -34,8 +36,21 @@ def unit(score: Floats) -> Floats:
     """
     if not len(score):
         return score
-    low, top = float(score.min()), float(score.max())
+    out = np.empty(len(score), np.float32)
+    unit_into(plain(score, np.float32), out)
+    return out
+
+
+@kernel
+def unit_into(score: Floats, out: Floats) -> None:
+    low, top = score[0], score[0]
+    for k in range(len(score)):
+        low = min(low, score[k])
+        top = max(top, score[k])
     if low < 0:
-        span = top - low
-        return ((score - np.float32(low)) / np.float32(span if span > 0 else 1)).astype(np.float32)
-    return (score / np.float32(top)).astype(np.float32) if top > 0 else np.zeros_like(score)
+        span = top - low if top > low else np.float32(1.0)
+        for k in range(len(score)):
+            out[k] = (score[k] - low) / span
+    else:
+        for k in range(len(score)):
+            out[k] = score[k] / top if top > 0 else np.float32(0.0)

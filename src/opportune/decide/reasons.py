@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from opportune.catalog.items import Catalog
-from opportune.decide.candidates import PINNED
 from opportune.decide.placement import DEFAULT, GIVEN, NEWEST, Placement
+from opportune.decide.plan import PINNED
 from opportune.decide.request import Reason
 from opportune.decide.situation import Place, Session
 from opportune.recommend.source import CandidateSource
@@ -53,10 +53,17 @@ class Speaker:
     page: nothing of what other people did is ever told but that they did."""
 
     def __init__(
-        self, placement: Placement, codes: tuple[str, ...], place: Place, session: Session, catalog: Catalog
+        self,
+        placement: Placement,
+        names: tuple[str, ...],
+        sources: Mapping[str, CandidateSource],
+        place: Place,
+        session: Session,
+        catalog: Catalog,
     ) -> None:
         self._own = placement.reasons
-        self._codes = codes
+        self._names = names
+        self._sources = sources
         self._place = place
         self._touched = session.touched
         self._catalog = catalog
@@ -80,8 +87,8 @@ class Speaker:
         elif because != self._place.item and because not in self._touched:
             because = -1
         codes: list[str] = []
-        for bit, code in enumerate(self._codes):
-            if sources >> bit & 1 and code not in codes:
+        for bit, name in enumerate(self._names):
+            if sources >> bit & 1 and (code := reason_code(name, self._sources)) not in codes:
                 codes.append(code)
         if len(codes) > 1 and "search" in codes:
             codes.remove("search")
@@ -112,9 +119,9 @@ class Speaker:
         return Reason(code, text[:TEXT_CHARS], item_id)
 
 
-def reason_codes(names: tuple[str, ...], sources: Mapping[str, CandidateSource]) -> tuple[str, ...]:
-    """The reason code behind each bit of the pool's names."""
-    return tuple(_CODE_OF.get(n) or (sources[n].reason if n in sources else n) for n in names)
+def reason_code(name: str, sources: Mapping[str, CandidateSource]) -> str:
+    """The reason code behind one of the pool's names."""
+    return _CODE_OF.get(name) or (sources[name].reason if name in sources else name)
 
 
 def shorten(name: str, limit: int = NAME_CHARS) -> str:

@@ -10,7 +10,7 @@ from opportune.recommend.content import ContentSimilarity
 from opportune.recommend.covisitation import CoVisitation
 from opportune.recommend.interactions import InteractionLog
 from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
-from opportune.recommend.session_knn import SessionKnn
+from opportune.recommend.session_knn import SessionKnn, SessionKnnConfig
 from opportune.recommend.source import CandidateSource
 from opportune.stores.records import CheckpointWriter
 
@@ -29,7 +29,7 @@ class Models:
         self.log = InteractionLog(open_sessions=OPEN_SESSIONS)
         self.content = ContentSimilarity()
         learners: list[CandidateSource] = [
-            SessionKnn(),
+            SessionKnn(SessionKnnConfig.light()),
             CoVisitation(),
             Trending(),
             Popular(),

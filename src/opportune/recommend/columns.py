@@ -14,7 +14,7 @@ import numpy.typing as npt
 from opportune.recommend.session_knn_config import MAX_SESSION
 from opportune.recommend.source import Interactions, Items, Query
 
-T = TypeVar("T", np.int8, np.int32, np.int64)
+T = TypeVar("T", np.int8, np.int32, np.int64, np.float32)
 
 
 def plain(column: npt.NDArray[np.generic], dtype: type[T]) -> npt.NDArray[T]:

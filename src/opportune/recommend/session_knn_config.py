@@ -106,6 +106,13 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     @classmethod
+    def light(cls) -> SessionKnnConfig:
+        """A smaller echo: a third less time a query. On the last 5 % of the training sessions of Diginetica
+        HR@20 is 53.8 instead of 54.0 and MRR@20 19.1 instead of 19.2; of YooChoose 69.5 instead of 69.9 and
+        29.4 instead of 29.5."""
+        return cls(echo_items=4, echo_sessions=60, echo_neighbours=30)
+
+    @classmethod
     def textbook(cls) -> SessionKnnConfig:
         """VMIS-kNN as published: linear positions, match weight, logarithmic rarity, nothing else.
 
