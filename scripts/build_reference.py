@@ -57,6 +57,7 @@ from opportune.importing.events import FIELDS as EVENT_FIELDS
 from opportune.importing.events import SHORT_NAMES
 from opportune.importing.items import FIELDS as ITEM_FIELDS
 from opportune.importing.orders import FIELDS as ORDER_FIELDS
+from opportune.learn.scores import Score, ScoreSet
 from opportune.profiles.definitions import Feature, FeatureSet, default_features
 from opportune.profiles.intents.definitions import IntentExamples, IntentSet
 from opportune.profiles.segments import Segment, SegmentSet
@@ -315,6 +316,7 @@ FILES = {
     "identity": "what may join two identifiers into one person",
     "intents": "what searches and chat lines may be after; see [read intents](../how-to/read-intents.md)",
     "segments": "who belongs to which audience, as conditions on features",
+    "scores": "learnt models as features; see [predict who buys](../how-to/predict-who-buys.md)",
     "experiments": "what is tried, on whom, and how it is judged",
 }
 SHAPES: dict[str, tuple[type, ...]] = {
@@ -324,6 +326,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "identity": (IdentityRules,),
     "intents": (IntentSet, IntentExamples),
     "segments": (SegmentSet, Segment),
+    "scores": (ScoreSet, Score),
     "experiments": (
         Experiments,
         Experiment,

@@ -299,7 +299,16 @@ def test_init_keeps_what_is_there(opportune: Opportune, tmp_path: Path) -> None:
 
 def test_schema_prints_one_or_all(opportune: Opportune) -> None:
     everything = opportune("schema").json
-    names = {"features", "placements", "tracking_plan", "identity", "intents", "segments", "experiments"}
+    names = {
+        "features",
+        "placements",
+        "tracking_plan",
+        "identity",
+        "intents",
+        "segments",
+        "scores",
+        "experiments",
+    }
     assert set(everything) == names
     assert opportune("schema", "placements").json == everything["placements"]
     for schema in everything.values():

@@ -24,6 +24,7 @@ _WORKSPACE = {
     "identity.yaml",
     "intents.yaml",
     "segments.yaml",
+    "scores.yaml",
     "experiments.yaml",
 }
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
-NAMES = ("features", "placements", "tracking_plan", "identity", "intents", "segments", "experiments")
+NAMES = (
+    "features",
+    "placements",
+    "tracking_plan",
+    "identity",
+    "intents",
+    "segments",
+    "scores",
+    "experiments",
+)
 SCHEMA_FOLDER = "schemas"
 
 
@@ -16,6 +25,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from opportune.events.plan import plan_schema
     from opportune.experiments.definitions import Experiments
     from opportune.identity.rules import IdentityRules
+    from opportune.learn.scores import ScoreSet
     from opportune.profiles.definitions import FeatureSet
     from opportune.profiles.intents.definitions import IntentSet
     from opportune.profiles.segments import SegmentSet
@@ -27,6 +37,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "identity": json_schema(IdentityRules),
         "intents": json_schema(IntentSet),
         "segments": json_schema(SegmentSet),
+        "scores": json_schema(ScoreSet),
         "experiments": json_schema(Experiments),
     }
     return {

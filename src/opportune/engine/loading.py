@@ -89,6 +89,7 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
     schemas = {
         entity: ProfileSchema.of(workspace.features, entity) for entity in ("person", "item", "session")
     }
+    schemas["person"].scores = dict(workspace.scores)
     catalog = Catalog()
     if NUMBERING_BLOB in blobs:
         catalog.import_numbering(store.read_blob(NUMBERING_BLOB))

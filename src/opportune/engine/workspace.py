@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
-from opportune.config.definitions import read
+from opportune.config.definitions import load, read
 from opportune.decide.placement import SOURCES, Placements, default_placements, load_placements
 from opportune.errors import InvalidDefinition
 from opportune.events.plan import EMPTY, Plan, load_plan
 from opportune.experiments.definitions import Experiments, parse_experiments
 from opportune.identity.rules import IdentityRules, parse_rules
+from opportune.learn.scores import ScoreOf, ScoreSet, compiled
 from opportune.profiles.definitions import FeatureSet, default_features, parse_features
 from opportune.profiles.intents.definitions import IntentSet, parse_intents, with_intents
 from opportune.profiles.segments import Segments, parse_segments
@@ -24,7 +27,8 @@ IDENTITY = "identity.yaml"
 INTENTS = "intents.yaml"
 SEGMENTS = "segments.yaml"
 EXPERIMENTS = "experiments.yaml"
-FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS)
+SCORES = "scores.yaml"
+FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS, SCORES)
 
 
 class Workspace(msgspec.Struct, frozen=True):
@@ -37,6 +41,7 @@ class Workspace(msgspec.Struct, frozen=True):
     intents: IntentSet = IntentSet()
     segments: Segments = msgspec.field(default_factory=Segments)
     experiments: Experiments = Experiments()
+    scores: Mapping[str, ScoreOf] = {}
     revision: str = "defaults"
 
 
@@ -63,7 +68,10 @@ def load_workspace(folder: Path | None) -> Workspace:
     )
     intents = parse_intents(read(present[INTENTS])) if INTENTS in present else IntentSet()
     features = with_intents(features, intents)
-    known = frozenset(output for feature in features.of("person") for output in feature.outputs)
+    scores: dict[str, ScoreOf] = {}
+    if SCORES in present:
+        scores = compiled(load(present[SCORES], ScoreSet), partial(_model_file, present[SCORES].parent))
+    known = frozenset((*scores, *(o for feature in features.of("person") for o in feature.outputs)))
     segments = parse_segments(read(present[SEGMENTS]), known=known) if SEGMENTS in present else Segments()
     placements = (
         load_placements(present[PLACEMENTS], SOURCES)
@@ -80,11 +88,25 @@ def load_workspace(folder: Path | None) -> Workspace:
         else IdentityRules(),
         intents=intents,
         segments=segments,
+        scores=scores,
         experiments=parse_experiments(read(present[EXPERIMENTS]), name=EXPERIMENTS)
         if EXPERIMENTS in present
         else Experiments(),
         revision=digest.hexdigest() if present else "defaults",
     )
+
+
+def _model_file(folder: Path, name: str) -> bytes:
+    """A model that scores.yaml names, from the workspace. Raises :class:`InvalidDefinition`."""
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise InvalidDefinition(
+            f"cannot read the model ({error.strerror})",
+            seen=name,
+            where=SCORES,
+            remedy="train it, or correct its path, which starts at the workspace",
+        ) from error
 
 
 def _check_segments(placements: Placements, segments: Segments) -> None:

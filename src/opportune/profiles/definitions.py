@@ -19,14 +19,14 @@ from opportune.profiles.paths import condition, getter
 from opportune.profiles.windows import ALL, OLD, Window, parse_window
 
 Entity = Literal["person", "session", "item"]
-FoldName = Literal["count", "sum", "distinct", "recency", "last", "min", "max", "mean", "affinity"]
+FoldName = Literal["count", "sum", "distinct", "recency", "age", "last", "min", "max", "mean", "affinity"]
 
 MAX_FEATURES = 200
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _HALF_LIFE = re.compile(r"([1-9]\d{0,3})([mhd])\Z")
 _UNIT = {"m": MINUTE, "h": HOUR, "d": DAY}
 _NEEDS_VALUE = frozenset({"sum", "min", "max", "mean", "distinct", "last", "affinity"})
-_NO_WINDOWS = frozenset({"recency", "last", "affinity"})
+_NO_WINDOWS = frozenset({"recency", "age", "last", "affinity"})
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +35,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ``event``: canonical event names it is about (one or a list); leave it out for every event.
     ``value``: the path of what is summed, counted as distinct, remembered (see ``paths.py``).
     ``windows``: each gives one value, named ``<name>_<window>``; without windows there is one value over all
-    time, named ``<name>``. ``recency``, ``last``, ``affinity`` have no windows: time is what they are about.
+    time, named ``<name>``. ``recency``, ``age``, ``last``, ``affinity`` have no windows: they are about
+    time itself.
     ``half_life``: affinity only, ``30m``, ``12h``, ``7d``. ``weights``: affinity only, event name -> weight
     (-100 to 100, 1 if not named). ``n``: last only, how many values, 1 to 50.
     ``where``: conditions that must all hold, ``{path: value}`` or ``{path: {op: value}}``.
@@ -155,7 +156,7 @@ def _check(feature: Feature, where: str) -> None:
         raise wrong(
             f"{fold} needs a value", "value", feature.value, "say which path it is about, like item_id"
         )
-    if fold in ("count", "recency") and feature.value:
+    if fold in ("count", "recency", "age") and feature.value:
         raise wrong(f"{fold} has no value", "value", feature.value, "leave value out")
     if feature.value:
         getter(feature.value, f"{where}.value")

@@ -13,12 +13,13 @@ from opportune.profiles.accumulators.affinity import Affinity
 from opportune.profiles.accumulators.amounts import Count, Maximum, Mean, Minimum, Sum
 from opportune.profiles.accumulators.base import Accumulator
 from opportune.profiles.accumulators.distinct import Distinct
-from opportune.profiles.accumulators.sequence import LastValues, Recency
+from opportune.profiles.accumulators.sequence import Age, LastValues, Recency
 
 __all__ = [
     "ACCUMULATORS",
     "Accumulator",
     "Affinity",
+    "Age",
     "Count",
     "Distinct",
     "LastValues",
@@ -37,5 +38,6 @@ ACCUMULATORS: dict[str, Callable[[], Accumulator]] = {
     "mean": Mean,
     "distinct": Distinct,
     "recency": Recency,
+    "age": Age,
 }
 """Those that need no settings; ``last`` and ``affinity`` are built from the feature."""

@@ -39,6 +39,18 @@ class Recency:
         return packed
 
 
+class Age(Recency):
+    """Seconds since the first event; None when there was none. State: the earliest event time."""
+
+    def add(self, state: Millis | None, value: Any, time: Millis) -> Millis:
+        return time if state is None or time < state else state
+
+    def merge(self, a: Millis | None, b: Millis | None) -> Millis | None:
+        if a is None or b is None:
+            return b if a is None else a
+        return min(a, b)
+
+
 class LastValues:
     """The last ``n`` values by event time, oldest first, as text (amounts keep their Python spelling).
     State: a sorted list of (time, text); values of one instant are ordered by text."""

@@ -1,0 +1,1 @@
+"""What we learnt: training sets, training, evaluation, the registry of models."""
