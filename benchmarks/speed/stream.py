@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from benchmarks.speed.shop import Shop
 BEGAN = datetime(2026, 11, 2, 9, tzinfo=UTC)
 PER_S = 50
 """Events a second of the shop's own time: how many share a minute decides how large profiles grow."""
+LATE_S = 60
 AT_ONCE = 2_000
 """Visits going on at the same time."""
 PER_VISIT = 15
@@ -56,10 +58,10 @@ def stream(shop: Shop, count: int, tag: str = "e") -> Iterator[dict[str, Any]]:
     shares = [share for _, share in STEPS]
     visitors: list[Visitor] = []
     met = 0
-    late: list[dict[str, Any]] = []
+    late: deque[tuple[int, dict[str, Any]]] = deque()
     for number in range(count):
-        if late and chance.random() < 0.025:
-            yield late.pop(0)
+        if late and number - late[0][0] >= LATE_S * PER_S:
+            yield late.popleft()[1]
             continue
         place = chance.randrange(AT_ONCE)
         if place >= len(visitors):
@@ -74,7 +76,7 @@ def stream(shop: Shop, count: int, tag: str = "e") -> Iterator[dict[str, Any]]:
         moment = BEGAN + timedelta(seconds=number / PER_S)
         event = _call(shop, visitor, chance.choices(names, shares)[0], f"{tag}{number}", moment)
         if chance.random() < 0.02:
-            late.append(event)
+            late.append((number, event))
             if chance.random() < 0.75:
                 event = _call(shop, visitor, "Product Viewed", f"{tag}{number}x", moment)
                 yield event

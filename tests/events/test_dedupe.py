@@ -274,3 +274,21 @@ def test_the_filter_never_denies_what_it_has() -> None:
     assert all(bloom.may_have(mark) for mark in digests)
     wrong = sum(bloom.may_have(digest("t", str(i))) for i in range(5_000))
     assert wrong < 0.02 * 5_000
+
+
+def test_new_marks_of_one_arrival_are_added_at_once_as_one_by_one() -> None:
+    rng = Random(5)
+    shelves = (Shelf(), Shelf())
+    together, apart = Dedupe(shelves[0]), Dedupe(shelves[1])
+    day = 20_000
+    for step in range(60):
+        day += rng.choice((-9, 0, 0, 0, 1, 3))
+        marks = [digest("web", f"{step}-{n}") for n in range(rng.choice((0, 1, 2, 7)))]
+        together.add_new(marks, day * DAY)
+        for mark in marks:
+            apart.add_digest(mark, day * DAY)
+        if rng.random() < 0.2:
+            save(together, shelves[0])
+            save(apart, shelves[1])
+        assert (logical(together), together.newest_day) == (logical(apart), apart.newest_day), f"step {step}"
+        assert together.remembered_count == apart.remembered_count, f"step {step}"

@@ -25,11 +25,12 @@ RawItem = bytes | msgspec.Raw | dict[str, Any] | Event
 class Admission(msgspec.Struct):
     """Items that passed the door and are not on disk yet. ``verdicts`` is parallel to the items; ``entries``
     go to the journal as one commit group, the tally last; ``marks`` are the de-duplication digests of the
-    events among them, in order."""
+    events among them, which all arrived at ``received``."""
 
     verdicts: list[Verdict]
     entries: list[Entry]
     marks: list[bytes] = []
+    received: Millis = 0
     first_seq: int = 0
     is_durable: bool = False
 
@@ -47,10 +48,16 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 def receipt(items: Sequence[Verdict]) -> Receipt:
-    counts = dict.fromkeys((verdicts.STORED, verdicts.DUPLICATE, verdicts.REJECTED), 0)
-    for item in items:
-        counts[item.verdict] = counts.get(item.verdict, 0) + 1
-    return Receipt(len(items), verdicts=list(items), **counts)
+    counts = verdicts.tally("", [item.verdict for item in items])
+    return Receipt(
+        counts.received,
+        counts.stored,
+        counts.duplicate,
+        counts.rejected,
+        counts.suppressed,
+        counts.filtered,
+        list(items),
+    )
 
 
 def refuse(

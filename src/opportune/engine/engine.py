@@ -24,6 +24,7 @@ from opportune.decide.world import SessionView, World
 from opportune.engine import entries
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
 from opportune.engine.checkpoints import EVERY, Checkpoints
+from opportune.engine.collector import collector_paused
 from opportune.engine.entries import Entry
 from opportune.engine.loading import load
 from opportune.engine.queries import Queries
@@ -164,15 +165,16 @@ class Engine(Queries):
         many: Sequence[RawItem] = items if isinstance(items, list | tuple) else [items]  # type: ignore[list-item]  # a Sequence of items that is no list or tuple is bytes: one item
         found: list[Verdict] = []
         for start in range(0, len(many), INGEST_CHUNK):
-            admission = self.admit(
-                many[start : start + INGEST_CHUNK],
-                kind=None,
-                dialect=dialect,
-                source=source,
-                received=self.clock(),
-                position=start,
-            )
-            self.commit(admission)
+            with collector_paused():
+                admission = self.admit(
+                    many[start : start + INGEST_CHUNK],
+                    kind=None,
+                    dialect=dialect,
+                    source=source,
+                    received=self.clock(),
+                    position=start,
+                )
+                self.commit(admission)
             found += admission.verdicts
         return receipt(found)
 
@@ -206,10 +208,10 @@ class Engine(Queries):
         marks: list[bytes] = []
         dedupe, in_flight, plan = self.state.dedupe, self._in_flight, self.workspace.plan
         has_plan = plan is not EMPTY
+        is_segment = dialect == "segment"
         for index, raw in enumerate(raw_items, position):
-            warnings: list[str] = []
             try:
-                if dialect == "segment" and type(raw) is not Event:
+                if is_segment and type(raw) is not Event:
                     event = normalize(
                         raw,  # type: ignore[arg-type]  # an Event was sorted out above
                         kind=kind,
@@ -221,8 +223,7 @@ class Engine(Queries):
                     )
                 else:
                     event = _other(raw, dialect, source, received)
-                if has_plan:
-                    warnings = [f"{v.path}: {v.message}" for v in plan.admit(event)]
+                noted = [f"{v.path}: {v.message}" for v in plan.admit(event)] if has_plan else None
             except Rejected as rejected:
                 letter = refuse(
                     raw, rejected, source=source, received=received, position=index, dialect=dialect
@@ -241,10 +242,13 @@ class Engine(Queries):
             if self._intents is not None:
                 self._intents.stamp(event)
             kept.append(event)
-            found.append(Verdict(index, event.message_id, verdicts.STORED, warnings=warnings))
+            verdict = Verdict(index, event.message_id, verdicts.STORED)
+            if noted:
+                verdict.warnings = noted
+            found.append(verdict)
         if found:
             kept.append(tally(source, found))
-        return Admission(found, kept, marks)
+        return Admission(found, kept, marks, received)
 
     def append(self, admissions: Sequence[Admission]) -> None:
         """Encode into the journal's buffer, one commit group each."""
@@ -268,16 +272,14 @@ class Engine(Queries):
         while unapplied and unapplied[0].is_durable:
             admission = unapplied.popleft()
             seq = admission.first_seq
-            marks = iter(admission.marks)
             for entry in admission.entries:
                 fold(seq, entry)
                 seq += 1
-                if type(entry) is Event:
-                    mark = next(marks)
-                    dedupe.add_digest(mark, entry.received)
-                    in_flight.discard(mark)
-                elif type(entry) is Switch:
+                if type(entry) is Switch:
                     self._world.variants = self._variants()
+            if admission.marks:
+                dedupe.add_new(admission.marks, admission.received)
+                in_flight.difference_update(admission.marks)
         self.state.models.learn_if_many()
 
     def _stamp(self, event: Event) -> None:

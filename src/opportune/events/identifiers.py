@@ -8,6 +8,7 @@ anonymous id, and an anonymous id (which clients reset at logout) before a devic
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from opportune.events.event import Identifier
 
@@ -96,8 +97,19 @@ def make(kind: str, value: object) -> Identifier:
         if text is None:
             return ""
         value = text
+    return _remembered(kind, value) if len(value) <= _CHARS_REMEMBERED else _made(kind, value)
+
+
+_CHARS_REMEMBERED = 64
+
+
+def _made(kind: str, value: str) -> Identifier:
     value = tidy(kind, value)
     return f"{kind}:{value}" if value else ""
+
+
+_remembered = lru_cache(maxsize=16_384)(_made)
+"""A visitor sends the same ids with every event. 0.1 us when seen before; one text for all of them."""
 
 
 def as_text(value: object) -> str | None:

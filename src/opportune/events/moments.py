@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
-from opportune.clock import MINUTE, Millis
+from opportune.clock import DAY, MINUTE, Millis
 
 EARLIEST: Final[Millis] = 631_152_000_000
 """1990-01-01 UTC. Nothing that this engine is told about happened earlier: such a time means a clock that was
@@ -18,7 +18,6 @@ NOTED_AHEAD: Final[Millis] = MINUTE
 _LATEST: Final[Millis] = 253_402_300_799_999
 _SECONDS_BELOW: Final = 1e11
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 Sent = str | int | float | None
 
@@ -51,7 +50,8 @@ def instant(moment: datetime) -> Millis:
     """A moment as milliseconds, rounded down; without a zone it is UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MILLISECOND
+    since = moment - _EPOCH
+    return since.days * DAY + since.seconds * 1_000 + since.microseconds // 1_000
 
 
 def _unusual(sent: str) -> Millis | None:

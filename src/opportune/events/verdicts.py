@@ -50,8 +50,5 @@ def answer(verdicts: Iterable[Verdict]) -> dict[str, Any]:
 
 def tally(source: str, outcomes: Iterable[Outcome]) -> Tally:
     """One request's counts; balanced by construction."""
-    counts = Tally(source)
-    for outcome in outcomes:
-        counts.received += 1
-        setattr(counts, outcome, getattr(counts, outcome) + 1)
-    return counts
+    ends: list[str] = list(outcomes)
+    return Tally(source, len(ends), *map(ends.count, (STORED, DUPLICATE, REJECTED, SUPPRESSED, FILTERED)))

@@ -158,7 +158,12 @@ class ProfileSchema:
             apply(leaf.life, plan.life, event, lines, time)
         if not of_person:
             return False
-        count_name(leaf.names, name, MAX_NAMES)
+        names = leaf.names
+        known = names.get(name)
+        if known is not None:
+            names[name] = known + 1
+        else:
+            count_name(names, name, MAX_NAMES)
         if plan.touch:
             self._touch(leaf, event, plan.touch)
         elif plan.searches:
@@ -233,12 +238,20 @@ class ProfileSchema:
         trim(leaf)
 
     def _row(self, leaf: Leaf, time: Millis, newest: Millis) -> list[Any]:
-        """The row for an event at ``time``, made if need be."""
-        key = row_key(time, newest, self.spans)
-        row = leaf.rows.get(key)
+        """The row for an event at ``time``, made if need be; there is none of its minute yet."""
+        minute = time // MINUTE
+        within = self.spans[0]
+        if newest // MINUTE - minute <= within:
+            # What row_key() and expires() would say, for nearly every event.
+            key, due = minute * LEVELS, minute + within + 1
+            row = None
+        else:
+            key = row_key(time, newest, self.spans)
+            due = expires(key, self.spans)
+            row = leaf.rows.get(key)
         if row is None:
             row = leaf.rows[key] = self._zero_row.copy()
-            due = expires(key, self.spans) + SLACK_MINUTES
+            due += SLACK_MINUTES
             if due < leaf.due:
                 leaf.due = due
         return row
