@@ -47,6 +47,8 @@ def test_it_behaves_like_a_dict(steps: list[tuple[list[tuple[bytes, bytes | None
         elif then != "none":
             store.compact(everything=then == "all")
         assert {key: store.get(key) for key in asked} == {key: model.get(key) for key in asked}
+        many = [*sorted(asked), b"never", *sorted(asked)]
+        assert store.get_many(many) == [model.get(key) for key in many]
         items = list(store.items())
         assert dict(items) == model
         assert len(items) == len(model), "every key once"
@@ -66,8 +68,20 @@ def test_keys_of_one_hash_all_live(monkeypatch: pytest.MonkeyPatch) -> None:
     commit(store, {b"b": b"4", b"c": None})
     for _ in range(2):
         assert [store.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"1", b"4", None, None]
+        assert store.get_many([b"d", b"c", b"b", b"a"]) == [None, None, b"4", b"1"]
         assert dict(store.items()) == {b"a": b"1", b"b": b"4"}
         assert store.compact(everything=True) or store.run_count == 1
+
+
+def test_many_keys_far_apart_and_close_together_are_found() -> None:
+    random = Random(3)
+    store = RecordStore.open(MemoryDisk())
+    stored = {b"%d" % number: random.randbytes(random.choice((1, 50, 9_000))) for number in range(3_000)}
+    commit(store, dict(stored))
+    for step in (1, 7, 300):
+        asked = list(stored)[::step]
+        assert store.get_many(asked) == [stored[key] for key in asked]
+    assert store.get_many([]) == []
 
 
 def test_a_checkpoint_is_found_after_reopening(tmp_path: Path) -> None:

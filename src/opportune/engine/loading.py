@@ -100,9 +100,8 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
     catalog = Catalog()
     if NUMBERING_BLOB in blobs:
         catalog.import_numbering(store.read_blob(NUMBERING_BLOB))
-        found = (
-            (key, store.get(key.encode())) for key in [RECORD_PREFIX + item_id for item_id in catalog.ids]
-        )
+        names = [RECORD_PREFIX + item_id for item_id in catalog.ids]
+        found = zip(names, store.get_many([name.encode() for name in names]), strict=True)
         catalog.load((key, data) for key, data in found if data is not None)
     models = Models(catalog)
     models.load(blobs, store.read_blob)

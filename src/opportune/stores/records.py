@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -79,6 +79,20 @@ class RecordStore:
             if value is not None:
                 return None if value is DELETED else value
         return None
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """:meth:`get` of many keys at once, in their order: for starts and exports."""
+        found: list[bytes | None] = [None] * len(keys)
+        hashes = np.array([hash_key(key) for key in keys], np.uint64)
+        left = np.arange(len(keys))
+        for run in self._runs:
+            values = run.get_many([keys[index] for index in left.tolist()], hashes[left])
+            for index, value in zip(left.tolist(), values, strict=True):
+                found[index] = None if value is DELETED else value
+            left = left[[value is None for value in values]]
+            if not len(left):
+                break
+        return found
 
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Every key and its newest value, in no particular order; a snapshot of the moment of the call."""
