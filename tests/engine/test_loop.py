@@ -273,3 +273,21 @@ class FailingDisk(RealDisk):
 def test_the_catalogue_fills_in_what_an_event_leaves_out(engine: Engine, clock: FixedClock) -> None:
     engine.ingest([viewed("u1", "p2", clock())])
     assert list(engine.profile("user_id:u1")["features"]["affinity_category"]) == ["even"]
+
+
+def test_shared_models_may_lag_but_the_own_session_does_not(engine: Engine, clock: FixedClock) -> None:
+    engine.learn_every = 50
+    popular = {"placement": "home_recs", "identifiers": {"anonymous_id": "stranger"}}
+    engine.decide(popular)
+    engine.ingest([viewed("u1", "p7", clock()), viewed("u2", "p7", clock())])
+    engine.ingest([viewed("stranger-too", "p9", clock())])
+    own = engine.decide({"placement": "pdp_similar", "identifiers": {"user_id": "u1"}, "explain": True})
+    assert own.decisions[0].explanation["session"][0]["item_id"] == "p7"
+
+    def trending() -> list[str]:
+        (decision,) = engine.decide({**popular, "explain": True}).decisions
+        return [c["item_id"] for c in decision.explanation["candidates"] if "trending" in c["sources"]]
+
+    assert trending() == []
+    clock.advance(50)
+    assert trending()[0] == "p7"

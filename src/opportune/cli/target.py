@@ -81,6 +81,9 @@ def _is_written(option: str) -> bool:
     return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
+LEARN_EVERY: Millis = 50
+
+
 @contextmanager
 def open_engine(
     data_dir: Path,
@@ -105,6 +108,8 @@ def open_engine(
             where=error.where or str(data_dir),
             remedy="stop the server that has it open, or talk to that server with --to URL --key KEY",
         ) from error
+    if warm:  # a server: decisions and events come at once, and what all visitors do may wait a moment
+        engine.learn_every = LEARN_EVERY
     with engine:
         yield engine
 

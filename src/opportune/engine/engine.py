@@ -112,6 +112,11 @@ class Engine(Queries):
         self._intents = _intent_reader(workspace)
         self.clock = clock
         self.on_degraded: Callable[[str, str], None] = lambda placement, stage: None
+        self.learn_every: Millis = 0
+        """How far the models that everybody shares may lag behind the events when a decision asks them. A
+        person's own session never lags. With 0 every decision has the models catch up first: 0.1 ms where
+        events keep coming."""
+        self._learnt_at: Millis = 0
         self._open_disk = open_disk
         self._checkpoint_every = checkpoint_every
         self._load()
@@ -325,7 +330,9 @@ class Engine(Queries):
             identifiers = inline[-1].identifiers
         person = self._person(identifiers, now)
         self._next_record = self.journal.next_seq
-        self.state.models.learn()
+        if not 0 <= now - self._learnt_at < self.learn_every:
+            self.state.models.learn()
+            self._learnt_at = now
         answers = pipeline.decide(self._world, request, person, SessionView(request.session_id, inline), now)
         try:
             for _, record in answers:
