@@ -1,0 +1,1 @@
+"""Who changes because of a treatment: learners, measures, audiences."""

@@ -1,0 +1,111 @@
+"""Persuadables, sure things, lost causes, sleeping dogs: and the rule that treats only the first.
+
+People are cut into groups of equal size by predicted uplift. What decides is not the prediction but what
+happened to a group: the mean of its doubly robust scores, with an interval that allows for asking about every
+group at once. Predictions must come from models that did not see the person
+(:func:`~opportune.experiments.uplift.selection.cross_fitted`), else every group looks good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from opportune.errors import InvalidRequest
+from opportune.experiments.uplift.metrics import Floats, Longs
+
+Audience = Literal["persuadable", "sure thing", "lost cause", "sleeping dog"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """People whose predicted uplift is at least ``least``; ``without`` is their mean outcome untreated."""
+
+    least: float
+    people: int
+    effect: float
+    low: float
+    high: float
+    without: float
+    audience: Audience
+
+
+@dataclass(frozen=True, slots=True)
+class Audiences:
+    """Groups by falling predicted uplift; the last one's ``least`` is minus infinity."""
+
+    groups: tuple[Group, ...]
+
+    def group(self, predicted: Floats) -> Longs:
+        """(n,) the number of each person's group, 0 the most promising."""
+        cuts = np.array([group.least for group in self.groups[:-1]])[::-1]
+        above = np.searchsorted(cuts, predicted, side="right")
+        return (len(self.groups) - 1 - above).astype(np.int64)
+
+    def audience(self, predicted: Floats) -> list[Audience]:
+        return [self.groups[number].audience for number in self.group(predicted).tolist()]
+
+    def treat(self, predicted: Floats) -> npt.NDArray[np.bool_]:
+        """(n,) whether to treat: where the group's interval lies above the least worthwhile effect."""
+        wanted = np.array([group.audience == "persuadable" for group in self.groups])
+        chosen: npt.NDArray[np.bool_] = wanted[self.group(predicted)]
+        return chosen
+
+
+def audiences(
+    predicted: Floats,
+    scores: Floats,
+    outcome: Floats,
+    treated: Floats,
+    *,
+    groups: int = 10,
+    confidence: float = 0.95,
+    worthwhile: float = 0.0,
+) -> Audiences:
+    """Cut, measured and named. ``scores`` are doubly robust scores; ``worthwhile`` is the effect that pays
+    for the treatment. A group is persuadable when its interval lies above that, a sleeping dog when it lies
+    below zero; else a sure thing if it does at least as well untreated as everybody, a lost cause if not.
+    """
+    n = len(predicted)
+    if groups < 1 or n < 2 * groups:
+        raise InvalidRequest(
+            "a group needs at least two people",
+            seen=n,
+            where="predicted",
+            remedy=f"ask for fewer than {groups}",
+        )
+    order = np.argsort(predicted, kind="stable")[::-1]
+    reach = NormalDist().inv_cdf(1 - (1 - confidence) / (2 * groups))
+    untreated = float(outcome[treated == 0].mean())
+    found = []
+    for number, rows in enumerate(np.array_split(order, groups)):
+        effect = float(scores[rows].mean())
+        error = float(scores[rows].std(ddof=1) / np.sqrt(len(rows)))
+        low, high = effect - reach * error, effect + reach * error
+        control = rows[treated[rows] == 0]
+        without = float(outcome[control].mean()) if len(control) else untreated
+        last = number == groups - 1
+        found.append(
+            Group(
+                least=float("-inf") if last else float(predicted[rows[-1]]),
+                people=len(rows),
+                effect=effect,
+                low=low,
+                high=high,
+                without=without,
+                audience=_named(low, high, without >= untreated, worthwhile),
+            )
+        )
+    return Audiences(tuple(found))
+
+
+def _named(low: float, high: float, responsive: bool, worthwhile: float) -> Audience:
+    if low > worthwhile:
+        return "persuadable"
+    if high < 0:
+        return "sleeping dog"
+    return "sure thing" if responsive else "lost cause"
