@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 
 from opportune.errors import FlushFailed, NotFound
 from opportune.server.metrics import Metrics
+from opportune.server.service import Limits
 from opportune.server.writer import GroupWriter
 
 KEY = {"authorization": "Bearer wk_test"}
@@ -38,6 +39,43 @@ def test_overload_is_429_with_a_whole_number_of_seconds(make_server: Callable[..
         assert answer.json()["code"] == "overloaded"
         assert answer.headers["access-control-allow-origin"] == "*"
     assert len(engine.applied) == sum(answer.status_code == 200 for answer in answers)
+
+
+def test_at_more_than_capacity_the_rest_is_refused_and_nobody_waits_for_long(
+    make_server: Callable[..., Any], engine: Any
+) -> None:
+    """200 requests of 5 ms at once would keep the last one waiting for a second."""
+    server = make_server(limits=Limits(turn_s=0.05))
+    quick = engine.decide
+
+    def slow(request: Any) -> Any:
+        time.sleep(0.005)
+        return quick(request)
+
+    engine.decide = slow
+    body = b'{"placement":"home_recs"}'
+    request = (
+        b"POST /v1/decide HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wk_test\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    try:
+        clients = [server.connect() for _ in range(200)]
+        started = time.monotonic()
+        for client in clients:
+            client.sendall(request)
+        answers = [client.recv(65_536) for client in clients]
+        took = time.monotonic() - started
+    finally:
+        del engine.decide
+    for client in clients:
+        client.close()
+    refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 429")]
+    answered = [answer for answer in answers if answer.startswith(b"HTTP/1.1 200")]
+    assert len(refused) + len(answered) == 200
+    assert len(answered) >= 8
+    assert len(refused) > 50
+    assert all(b"retry-after: 1\r\n" in answer for answer in refused)
+    assert took < 200 * 0.005
 
 
 def test_a_failing_disk_is_503_and_not_ready_until_it_works_again(

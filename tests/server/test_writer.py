@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +13,7 @@ import uvloop
 
 from opportune.errors import FlushFailed, Overloaded, StorageError
 from opportune.server.metrics import Metrics
-from opportune.server.writer import GroupWriter
+from opportune.server.writer import PROBE_EVERY, GroupWriter
 
 Scenario = Callable[[GroupWriter], Awaitable[None]]
 
@@ -112,6 +113,46 @@ def test_a_full_queue_refuses_before_admitting(engine: Any) -> None:
 
     run(engine, scenario, queue_limit=10)
     assert len(engine.applied) == 11
+
+
+def test_posts_are_refused_when_the_oldest_has_waited_too_long(engine: Any) -> None:
+    engine.flush_delay_s = 0.2
+
+    async def scenario(writer: GroupWriter) -> None:
+        first = asyncio.ensure_future(post(writer))
+        await asyncio.sleep(0.01)
+        second = asyncio.ensure_future(post(writer))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Overloaded, match="2 events are waiting to be written"):
+            await post(writer)
+        await asyncio.gather(first, second)
+        await post(writer)
+
+    run(engine, scenario, queue_s=0.08)
+    assert len(engine.applied) == 3
+
+
+def test_a_quick_disk_is_flushed_without_the_thread(engine: Any) -> None:
+    async def scenario(writer: GroupWriter) -> None:
+        threads: list[str] = []
+        flush = engine.flush
+
+        def watched() -> None:
+            threads.append(threading.current_thread().name)
+            flush()
+
+        engine.flush = watched
+        for _ in range(4 * PROBE_EVERY):
+            await post(writer)
+        assert threads[0] == "opportune-flush"
+        assert threads[-1] != "opportune-flush"
+        engine.flush_delay_s = 0.01
+        for _ in range(4):
+            await post(writer)
+        assert threads[-1] == "opportune-flush"
+        del engine.flush
+
+    run(engine, scenario)
 
 
 def test_a_batch_larger_than_the_queue_is_taken_when_it_is_empty(engine: Any) -> None:

@@ -25,6 +25,7 @@ from opportune.server.pending import Pending
 from opportune.server.refusals import ClientGone, MethodNotAllowed
 from opportune.server.routes import ROUTES, Route
 from opportune.server.service import Limits, Service
+from opportune.server.turn import LoopTurn
 from opportune.server.writer import GroupWriter
 
 Scope = MutableMapping[str, Any]
@@ -63,6 +64,7 @@ class App:
     ) -> None:
         self.service = service
         self.warm = warm
+        self._turn = LoopTurn(service.limits.turn_s)
         self.exact: dict[bytes, Methods] = {}
         patterns: dict[str, Methods] = {}
         for route in ROUTES:
@@ -146,6 +148,8 @@ class App:
                     raise Forbidden(
                         "this needs the secret key", remedy="the write key only captures and decides"
                     )
+                if route.access == "write" and self._turn.is_over():
+                    raise Overloaded("more requests are arriving than can be answered", retry_after_s=1)
                 reply = route.handler(self.service, call)
             except Exception as error:  # noqa: BLE001  # the process edge: counted, logged, and answered
                 reply = self._failed(route, error)

@@ -13,9 +13,11 @@ from opportune.server.writer import GroupWriter
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """``body_bytes`` holds before and after decompression."""
+    """``body_bytes`` holds before and after decompression; ``turn_s`` is for how long one turn of the loop
+    answers before it refuses what else it read (``server/turn.py``)."""
 
     body_bytes: int = BODY_LIMIT
+    turn_s: float = 0.1
 
 
 class Service(msgspec.Struct, frozen=True):
