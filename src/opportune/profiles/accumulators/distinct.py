@@ -26,7 +26,7 @@ _REST = 64 - PRECISION
 _ALPHA = 0.7213 / (1 + 1.079 / REGISTERS)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=65_536)
 def hash64(text: str) -> int:
     """The same on every machine. 0.06 us when seen before, 0.8 us else."""
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
