@@ -1,0 +1,1 @@
+"""Traffic that follows what works: policies, what they have learnt, exact propensities."""
