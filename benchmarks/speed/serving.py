@@ -197,7 +197,7 @@ class Bench:
         busy = [window for window in windows if window > 0.02][1:-1] or windows
         return judge(
             "decision_cpu",
-            round(statistics.median(busy), 3),
+            round(statistics.median(busy) * rate / max(told.rate, 1), 3),  # answered, not asked
             rate=rate,
             windows=len(busy),
             idle_cpu_ms_per_s=round(idle * 1e3, 2),

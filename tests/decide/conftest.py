@@ -131,13 +131,15 @@ class Kit:
         return read_placements(text)
 
     def world(self, placements: str, catalog: Catalog | None = None, **sources: Any) -> World:
-        """A world with one catalogue; ``sources`` are lists of item numbers, or sources."""
+        """A world with one catalogue, in which no time passes, so that a busy machine makes nothing late;
+        ``sources`` are lists of item numbers, or sources."""
         fixed = self.sources(**{k: v for k, v in sources.items() if isinstance(v, list | range)})
         fixed.update({k: v for k, v in sources.items() if not isinstance(v, list | range)})
         return World(
             catalog=self.catalog() if catalog is None else catalog,
             sources=fixed,
             placements=self.placements(placements),
+            timer=Timer(),
         )
 
     def one(

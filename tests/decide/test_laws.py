@@ -100,7 +100,7 @@ def world_of(kit: Any, catalog: Catalog, placement: Placement, lists: Any) -> Wo
         reason = sources[name].reason
         scores = (scores * (len(numbers) + 1))[: len(numbers)]
         sources[name] = kit.FixedSource(name, reason, numbers, scores, because=1)
-    return World(catalog=catalog, sources=sources, placements=Placements([placement]))
+    return World(catalog=catalog, sources=sources, placements=Placements([placement]), timer=kit.Timer())
 
 
 @settings(

@@ -46,20 +46,26 @@ class Stages:
 
     def run(self, stage: str, work: Callable[[], T], otherwise: T) -> T:
         """The stage's result, or ``otherwise`` when it raised. Adds its time to ``took_ms``."""
-        started = self._timer()
+        return self._run(stage, work, otherwise, self._timer())[0]
+
+    def _run(self, stage: str, work: Callable[[], T], otherwise: T, started: int) -> tuple[T, int]:
+        """The result, and when it was there."""
         try:
-            return work()
+            result = work()
         except Exception as error:  # noqa: BLE001 - the stage guard: one broken stage must not cost the answer
             self.degrade(stage, f"{type(error).__name__} {error}".strip())
-            return otherwise
-        finally:
-            self._note(stage, started)
+            result = otherwise
+        ended = self._timer()
+        took = self.took_ms
+        took[stage] = took.get(stage, 0.0) + (ended - started) / _NS_PER_MS
+        return result, ended
 
     def time(self, stage: str, work: Callable[[], T]) -> T:
         """The stage's result, timed but not guarded: for what must not fail."""
         started = self._timer()
         result = work()
-        self._note(stage, started)
+        took = (self._timer() - started) / _NS_PER_MS
+        self.took_ms[stage] = self.took_ms.get(stage, 0.0) + took
         return result
 
     def run_if_time(
@@ -67,11 +73,12 @@ class Stages:
     ) -> T:
         """As :meth:`run`, unless the time is over, or ``until_ns``, the end of an enclosing stage."""
         end = self.end_ns if until_ns is None else min(until_ns, self.end_ns)
-        if self._timer() >= end:
+        started = self._timer()
+        if started >= end:
             self.degrade(stage, "late")
             return otherwise
-        result = self.run(stage, work, otherwise)
-        if self._timer() > end:
+        result, ended = self._run(stage, work, otherwise, started)
+        if ended > end:
             self.degrade(stage, f"slow ({self.took_ms[stage]:.1f} ms)")
         return result
 
@@ -84,7 +91,3 @@ class Stages:
         """The timings with the total, in milliseconds to the microsecond."""
         total = (self._timer() - self.started_ns) / _NS_PER_MS
         return {"total": round(total, 3), **{stage: round(ms, 3) for stage, ms in self.took_ms.items()}}
-
-    def _note(self, stage: str, started: int) -> None:
-        took = (self._timer() - started) / _NS_PER_MS
-        self.took_ms[stage] = self.took_ms.get(stage, 0.0) + took

@@ -12,7 +12,7 @@ from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.candidates import Pool
 from opportune.decide.policy import Verdict
-from opportune.decide.request import DecideRequest, Decision, DecisionRecord
+from opportune.decide.request import DecideRequest, Decision, DecisionRecord, Reason
 from opportune.decide.situation import Session
 from opportune.experiments.assignment import Assignment
 
@@ -65,11 +65,18 @@ def record_of(
     if verdict.hidden:
         hidden = {why: [ids[n] for n in numbers[:_MAX_GIVEN]] for why, numbers in verdict.hidden.items()}
         inputs["hidden"] = hidden
-    first = [shown.reasons[0] for shown in decision.items if shown.reasons]
-    reasons = {(reason.code, reason.text, reason.item_id): reason for reason in first}
-    if 0 < len(first) == len(verdict.shown):
-        at = {key: i for i, key in enumerate(reasons)}
-        inputs["reason_of"] = bytes(at[reason.code, reason.text, reason.item_id] for reason in first)
+    reasons: list[Reason] = []
+    place: dict[tuple[str, str, str], int] = {}
+    reason_of: list[int] = []
+    for shown in decision.items:
+        if shown.reasons:
+            reason = shown.reasons[0]
+            at = place.setdefault((reason.code, reason.text, reason.item_id), len(reasons))
+            if at == len(reasons):
+                reasons.append(reason)
+            reason_of.append(at)
+    if 0 < len(reason_of) == len(verdict.shown):
+        inputs["reason_of"] = bytes(reason_of)
     return DecisionRecord(
         decision_id=decision.decision_id,
         placement=decision.placement,
@@ -85,7 +92,7 @@ def record_of(
         source_names=pool.names,
         shown=len(verdict.shown),
         propensities=[1.0] * len(verdict.shown),
-        reasons=list(reasons.values()),
+        reasons=reasons,
         experiment=decision.experiment,
         consent=decision.consent,
         degraded=decision.degraded,
