@@ -27,10 +27,11 @@ SHARED = ("errors", "clock", "kernels", "config")
 EDGES: dict[str, tuple[str, ...]] = {
     "stores": SHARED,
     "importing": (*SHARED, "events"),
-    "server": (*SHARED, *STAGES, "stores"),
-    "console": (*SHARED, *STAGES, "stores", "server"),
+    "server": (*SHARED, *STAGES, "stores", "warehouse"),
+    "console": (*SHARED, *STAGES, "stores", "server", "warehouse"),
     "demo": (*SHARED, *STAGES, "stores", "importing", "server", "console"),
-    "cli": (*SHARED, *STAGES, "stores", "importing", "server", "console", "demo", ""),
+    "cli": (*SHARED, *STAGES, "stores", "importing", "server", "console", "demo", "warehouse", ""),
+    "warehouse": (*SHARED, *STAGES),
     "testing": (*SHARED, *STAGES, "stores"),
 }
 """Everything that is no stage -> what it may import; the empty name is the package itself."""

@@ -1,0 +1,1 @@
+"""The derived tables: what analysis reads, following the journal by offset."""

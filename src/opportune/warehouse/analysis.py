@@ -1,0 +1,282 @@
+"""Per-unit values of metrics in SQL, summed per arm, day and dimension: what reports are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from opportune.clock import DAY, HOUR, Millis
+from opportune.experiments.definitions import Experiment, span_ms
+from opportune.experiments.metrics import Measure, Metric
+from opportune.experiments.statistics.effects import Point
+from opportune.experiments.statistics.quantiles import of_order_statistics, ranks
+from opportune.experiments.statistics.sums import Sums
+
+ARMS_AT_MOST = 64
+
+
+class Units(msgspec.Struct, frozen=True):
+    """Who is in the experiment. ``by_day`` has units by day of first exposure and arm; ``flipped`` counts
+    those who saw several arms; ``removed`` those who came in under arms that the definition no longer has."""
+
+    by_arm: dict[str, int]
+    by_day: dict[int, dict[str, int]]
+    by_dimension: dict[str, dict[str, dict[str, int]]]
+    flipped: int
+    removed: dict[str, int]
+    first: Millis | None
+    last: Millis | None
+
+
+class Analysis:
+    """One experiment over the derived tables. ``exclude_flips`` leaves out units that saw several arms."""
+
+    def __init__(
+        self,
+        connection: Any,
+        experiment: Experiment,
+        *,
+        until: Millis | None = None,
+        exclude_flips: bool = False,
+    ) -> None:
+        self._c = connection
+        self.experiment = experiment
+        self.arms = [arm.id for arm in experiment.variants()]
+        self._until = until
+        self._misplaced: dict[tuple[str, str], dict[str, int]] = {}
+        self._prepare(exclude_flips)
+
+    def _prepare(self, exclude_flips: bool) -> None:
+        """The unit table: unit, person (or session) to join outcomes by, arm, first exposure. The arm rides
+        in the low bits of the time, so that one minimum finds both."""
+        unit = {"person": "coalesce(p.person, e.leaf)", "session": "e.session"}.get(
+            self.experiment.unit, "e.unit"
+        )
+        join = "e.session" if self.experiment.unit == "session" else "coalesce(p.person, e.leaf)"
+        arms = " ".join(f"when '{arm}' then {i}" for i, arm in enumerate(self.arms))
+        until = "" if self._until is None else f"and e.time < {int(self._until)}"
+        by_unit = self.experiment.unit in ("person", "session")
+        self._c.execute(f"""
+            create or replace temp table seen as
+            with coded as (
+                select {unit} as unit, {join} as who, e.time,
+                    case e.arm {arms} else {ARMS_AT_MOST - 1} end as arm
+                from exposures e left join people p on p.leaf = e.leaf
+                where e.experiment = ? {until})
+            select unit, {"unit" if by_unit else "min(who)"} as who,
+                min(time * {ARMS_AT_MOST} + arm) as first,
+                min(arm) <> max(arm) as flipped
+            from coded group by unit
+        """, [self.experiment.id])  # fmt: skip
+        self._c.execute(f"""
+            create or replace temp table units as
+            select unit, who, first // {ARMS_AT_MOST} as time, first % {ARMS_AT_MOST} as arm
+            from seen where first % {ARMS_AT_MOST} < {ARMS_AT_MOST - 1}
+                {"and not flipped" if exclude_flips else ""}
+        """)  # fmt: skip
+
+    def units(self) -> Units:
+        rows = self._c.execute(
+            f"select time // {DAY} as day, arm, count(*), min(time), max(time) from units group by all"
+        ).fetchall()
+        by_arm = dict.fromkeys(self.arms, 0)
+        by_day: dict[int, dict[str, int]] = {}
+        for day, arm, n, _, _ in rows:
+            by_arm[self.arms[arm]] += n
+            by_day.setdefault(day, dict.fromkeys(self.arms, 0))[self.arms[arm]] += n
+        flipped = self._c.execute("select count(*) from seen where flipped").fetchone()[0]
+        known = ", ".join(f"'{arm}'" for arm in self.arms)
+        removed = dict(
+            self._c.execute(
+                f"select arm, count(distinct leaf) from exposures "
+                f"where experiment = ? and arm not in ({known}) group by 1",
+                [self.experiment.id],
+            ).fetchall()
+        )
+        return Units(
+            by_arm,
+            dict(sorted(by_day.items())),
+            {name: self._by_dimension(name) for name in self.experiment.dimensions},
+            flipped,
+            removed,
+            min((row[3] for row in rows), default=None),
+            max((row[4] for row in rows), default=None),
+        )
+
+    def _by_dimension(self, name: str) -> dict[str, dict[str, int]]:
+        """Units by the value that a context field had at the first exposure."""
+        found: dict[str, dict[str, int]] = {}
+        for value, arm, n in self._dimension(name, "count(*)", "units u"):
+            found.setdefault(value, dict.fromkeys(self.arms, 0))[self.arms[arm]] = n
+        return dict(sorted(found.items()))
+
+    def _dimension(self, name: str, what: str, source: str) -> list[Any]:
+        unit = {"person": "coalesce(p.person, e.leaf)", "session": "e.session"}.get(
+            self.experiment.unit, "e.unit"
+        )
+        return list(
+            self._c.execute(
+                f"""
+                with split as (
+                    select {unit} as unit,
+                        min_by(coalesce(json_extract_string(e.dimensions, ?), ''), e.time) as v
+                    from exposures e left join people p on p.leaf = e.leaf where e.experiment = ? group by 1)
+                select split.v, u.arm, {what} from {source} join split on split.unit = u.unit group by all
+                """,
+                [f"$.{name}", self.experiment.id],
+            ).fetchall()
+        )
+
+    # -- values
+
+    def _value(self, metric: Metric) -> tuple[str, str]:
+        """SQL of a unit's outcome and companion: (y, x)."""
+        pre = span_ms(metric.covariate) if metric.covariate else 0
+        x = self._sum(metric, None, -pre, 0) if pre else "0"
+        match metric.kind:
+            case "conversion":
+                return f"least({self._sum(metric, None, 0, None)}, 1)", f"least({x}, 1)" if pre else x
+            case "count":
+                return self._sum(metric, None, 0, None), x
+            case "sum" | "quantile":
+                of = Measure(metric.event, value=True)
+                return self._sum(metric, of, 0, None), self._sum(metric, of, -pre, 0) if pre else "0"
+            case "retention":
+                since = span_ms(metric.since or "0d") if metric.since else 0
+                return f"least({self._sum(metric, None, since, None)}, 1)", "0"
+            case "ratio":
+                return self._sum(metric, metric.numerator, 0, None), self._sum(
+                    metric, metric.denominator, 0, None
+                )
+            case "time_to_event":
+                first = self._if(metric.event, 0, span_ms(metric.window))
+                waited = f"(min(v.time) filter (where {first}) - any_value(u.time)) / {float(HOUR)}"
+                return f"coalesce({waited}, {span_ms(metric.window) / HOUR})", "0"
+        raise AssertionError(metric.kind)
+
+    def _sum(self, metric: Metric, measure: Measure | None, start: Millis, end: Millis | None) -> str:
+        measure = measure or Measure(metric.event)
+        what = "v.value" if measure.value else "1"
+        within = self._if(measure.event, start, span_ms(metric.window) if end is None else end)
+        return f"coalesce(sum({what}) filter (where {within}), 0)::double"
+
+    @staticmethod
+    def _if(event: str, start: Millis, end: Millis) -> str:
+        name = "" if event == "*" else "v.name = '" + event.replace("'", "''") + "' and "
+        return f"{name}v.time >= u.time + {start} and v.time < u.time + {end}"
+
+    def fill(self, metrics: list[Metric]) -> None:
+        """Compute every metric of every unit, in one pass over the outcomes."""
+        names = sorted({m.event for m in metrics if m.event} | {
+            half.event for m in metrics for half in (m.numerator, m.denominator) if half
+        })  # fmt: skip
+        some = (
+            ""
+            if "*" in names
+            else "where name in (" + ", ".join("'" + n.replace("'", "''") + "'" for n in names) + ")"
+        )
+        columns = []
+        for i, metric in enumerate(metrics):
+            y, x = self._value(metric)
+            columns.append(f"{y} as y{i}, {x} as x{i}")
+        session = self.experiment.unit == "session"
+        who = "o.session" if session else "coalesce(p.person, o.leaf)"
+        people = "" if session else "left join people p on p.leaf = o.leaf"
+        self._c.execute(f"""
+            create or replace temp table outcomes as
+            with v as (select {who} as who, o.name, o.value, o.time
+                from (select * from events {some}) o {people})
+            select u.unit, {", ".join(columns)}
+            from units u join v on v.who = u.who group by u.unit
+        """)  # fmt: skip
+        self._metrics = metrics
+
+    def sums(self, index: int, dimension: str = "") -> dict[tuple[Any, str], Sums]:
+        """(day of first exposure, or the dimension's value; arm) -> sums. Units without outcomes count as
+        zero (or as having waited all the time)."""
+        metric = self._metrics[index]
+        nothing = span_ms(metric.window) / HOUR if metric.kind == "time_to_event" else 0.0
+        y, x = f"coalesce(o.y{index}, {nothing})", f"coalesce(o.x{index}, 0)"
+        if metric.winsorize < 1 and metric.kind in ("count", "sum"):
+            y = f"least({y}, {self._cap(index, metric.winsorize)})"
+        what = f"""count(*), avg({y}), avg({x}), coalesce(var_pop({y}), 0) * count(*),
+            coalesce(var_pop({x}), 0) * count(*), coalesce(covar_pop({y}, {x}), 0) * count(*)"""
+        source = "units u left join outcomes o on o.unit = u.unit"
+        if dimension:
+            rows = self._dimension(dimension, what, source)
+        else:
+            rows = self._c.execute(
+                f"select u.time // {DAY}, u.arm, {what} from {source} group by all"
+            ).fetchall()
+        return {(key, self.arms[arm]): Sums(*rest) for key, arm, *rest in rows}
+
+    def _cap(self, index: int, q: float) -> float:
+        """The quantile of all units together; the many without outcomes are below it and need no table."""
+        n = self._c.execute("select count(*) from units").fetchone()[0]
+        above = f"from outcomes where y{index} > 0"
+        got = self._c.execute(f"select count(*) {above}").fetchone()[0]
+        position = q * (n - 1) - (n - got)
+        if got < 2 or position < 0:
+            return 0.0 if got == 0 else float(self._c.execute(f"select max(y{index}) {above}").fetchone()[0])
+        share = position / (got - 1)
+        row = self._c.execute(f"select quantile_cont(y{index}, {share}) {above}").fetchone()
+        return float(row[0])
+
+    def quantiles(self, index: int) -> dict[str, Point]:
+        """The quantile of the units that have the event, per arm."""
+        metric, found = self._metrics[index], {}
+        for i, arm in enumerate(self.arms):
+            source = f"units u join outcomes o on o.unit = u.unit where u.arm = {i} and o.y{index} > 0"
+            n = self._c.execute(f"select count(*) from {source}").fetchone()[0]
+            if n < 2:
+                found[arm] = Point(n, float("nan"), float("inf"))
+                continue
+            low, high = ranks(n, metric.q)
+            qs = [metric.q, low / (n - 1), high / (n - 1)]
+            value = self._c.execute(f"select quantile_cont(o.y{index}, {qs}) from {source}").fetchone()[0]
+            found[arm] = of_order_statistics(n, *value)
+        return found
+
+    def since_exposure(self, index: int, days: int = 28) -> dict[int, dict[str, Sums]]:
+        """Day since the first exposure -> arm -> sums of what happened on that day, for novelty."""
+        metric = self._metrics[index]
+        what = "v.value" if metric.kind == "sum" else "1.0"
+        name = metric.event.replace("'", "''")
+        session = self.experiment.unit == "session"
+        who = "o.session" if session else "coalesce(p.person, o.leaf)"
+        rows = self._c.execute(f"""
+            with v as (select {who} as who, o.value, o.time
+                from events o left join people p on p.leaf = o.leaf
+                where o.name = '{name}'),
+            daily as (select u.unit, u.arm, (v.time - u.time) // {DAY} as day, sum({what}) as y
+                from units u join v on v.who = u.who
+                where v.time >= u.time and v.time < u.time + {days * DAY} group by all)
+            select day, arm, sum(y), sum(y * y) from daily group by all
+        """).fetchall()  # fmt: skip
+        n_of = dict(self._c.execute("select arm, count(*) from units group by 1").fetchall())
+        found: dict[int, dict[str, Sums]] = {}
+        for day, arm, total, squares in sorted(rows):
+            n = n_of[arm]
+            mean = total / n
+            found.setdefault(day, {})[self.arms[arm]] = Sums(n, mean, 0.0, squares - n * mean * mean)
+        return found
+
+    def misplaced(self, index: int) -> dict[str, int]:
+        """Outcome events of exposed units that do not count: before the exposure, or after the window."""
+        metric = self._metrics[index]
+        event = (metric.event or (metric.numerator.event if metric.numerator else "")).replace("'", "''")
+        known = self._misplaced.get((event, metric.window))
+        if known is not None:
+            return known
+        session = self.experiment.unit == "session"
+        who = "o.session" if session else "coalesce(p.person, o.leaf)"
+        row = self._c.execute(f"""
+            select count(*) filter (where o.time < u.time),
+                count(*) filter (where o.time >= u.time + {span_ms(metric.window)})
+            from events o left join people p on p.leaf = o.leaf join units u on u.who = {who}
+            where o.name = '{event}'
+        """).fetchone()  # fmt: skip
+        found = {"before_exposure": row[0], "after_window": row[1]}
+        self._misplaced[event, metric.window] = found
+        return found

@@ -1,0 +1,173 @@
+"""Exposures, events and people as DuckDB tables that follow the journal: each entry once, whatever happens.
+
+Rows and the offset that they reach are written in one transaction; a follower that dies goes on where the
+last whole one ended. The tables hold hashes of identifiers, never the identifiers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from opportune.decide.request import DecisionRecord
+from opportune.engine.entries import Entry
+from opportune.errors import InvalidRequest
+from opportune.events.event import Event
+
+FOLDER = "derived"
+FILE = "experiments.duckdb"
+BATCH = 50_000
+"""Entries per transaction."""
+
+ComponentOf = Callable[[str], Iterable[str]]
+"""The identifiers of the person that an identifier belongs to, strongest first."""
+
+_TABLES = """
+create table if not exists reached (seq bigint);
+create table if not exists exposures (
+    seq bigint, time bigint, leaf ubigint, unit ubigint, session ubigint, experiment varchar, arm varchar,
+    propensity double, placement varchar, dimensions varchar);
+create table if not exists events (
+    seq bigint, time bigint, leaf ubigint, session ubigint, name varchar, value double, late_ms bigint);
+create table if not exists people (leaf ubigint primary key, person ubigint);
+"""
+
+
+def key_of(text: str) -> int:
+    """An identifier as the tables hold it: 64 bits; 0 for none."""
+    return (
+        int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        if text
+        else 0
+    )
+
+
+def connect(path: Path | None, threads: int = 2) -> Any:
+    """A DuckDB connection to the file, or to memory. Raises :class:`InvalidRequest` without the extra."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise InvalidRequest(
+            "reports need DuckDB", remedy="install it: pip install 'opportune[warehouse]'"
+        ) from error
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(":memory:" if path is None else str(path))
+    connection.execute(f"set threads = {threads}")
+    connection.execute("set enable_progress_bar = false")
+    connection.execute(_TABLES)
+    return connection
+
+
+class Tables:
+    """The derived tables in one DuckDB file. One writer."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    @property
+    def reached(self) -> int:
+        """The sequence number of the next entry to take in."""
+        row = self.connection.execute("select max(seq) from reached").fetchone()
+        return int(row[0]) if row and row[0] is not None else 1
+
+    def follow(self, entries: Iterable[tuple[int, Entry]], component_of: ComponentOf | None = None) -> int:
+        """Take in journal entries from :attr:`reached` on; how many. Entries before it are skipped, so giving
+        the same again changes nothing. ``component_of`` tells who is who now."""
+        taken = 0
+        batch: list[tuple[int, Entry]] = []
+        start = self.reached
+        for seq, entry in entries:
+            if seq < start:
+                continue
+            batch.append((seq, entry))
+            if len(batch) >= BATCH:
+                taken += self._take(batch, component_of)
+                batch = []
+        return taken + (self._take(batch, component_of) if batch else 0)
+
+    def _take(self, batch: list[tuple[int, Entry]], component_of: ComponentOf | None) -> int:
+        exposures: list[tuple[Any, ...]] = []
+        events: list[tuple[Any, ...]] = []
+        linked: set[str] = set()
+        for seq, entry in batch:
+            if type(entry) is Event:
+                if entry.identifiers:
+                    events.append(_event_row(seq, entry))
+                    if len(entry.identifiers) > 1:
+                        linked.update(entry.identifiers)
+            elif type(entry) is DecisionRecord and entry.assignments:
+                exposures += _exposure_rows(seq, entry)
+        people: dict[int, int] = {}
+        for identifier in linked if component_of is not None else ():
+            if key_of(identifier) in people:
+                continue
+            assert component_of is not None
+            members = list(component_of(identifier))
+            person = key_of(members[0]) if members else 0
+            people.update({key_of(member): person for member in members})
+        connection = self.connection
+        connection.execute("begin")
+        try:
+            self._insert("exposures", exposures, _EXPOSURE_TYPES)
+            self._insert("events", events, _EVENT_TYPES)
+            self._insert("people", list(people.items()), (np.uint64, np.uint64), verb="insert or replace")
+            connection.execute("insert into reached values (?)", [batch[-1][0] + 1])
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        return len(batch)
+
+    def _insert(
+        self, table: str, rows: list[tuple[Any, ...]], types: tuple[Any, ...], *, verb: str = "insert"
+    ) -> None:
+        if not rows:
+            return
+        columns = zip(*rows, strict=True)
+        frame = {f"c{i}": np.array(c, dtype=t) for i, (c, t) in enumerate(zip(columns, types, strict=True))}
+        self.connection.register("incoming", frame)
+        try:
+            self.connection.execute(f"{verb} into {table} select * from incoming")
+        finally:
+            self.connection.unregister("incoming")
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+_EXPOSURE_TYPES = (
+    np.int64, np.int64, np.uint64, np.uint64, np.uint64, object, object, np.float64, object, object,
+)  # fmt: skip
+_EVENT_TYPES = (np.int64, np.int64, np.uint64, np.uint64, object, np.float64, np.int64)
+
+
+def _exposure_rows(seq: int, record: DecisionRecord) -> list[tuple[Any, ...]]:
+    """The arms that the decision exposed somebody to; what was shipped or removed is no exposure."""
+    leaf = key_of(record.identifiers[0]) if record.identifiers else 0
+    session = key_of(record.session_id)
+    context = {name: str(value) for name, value in record.context.items() if isinstance(value, str | bool)}
+    dimensions = msgspec.json.encode({"placement": record.placement, **context}).decode()
+    return [
+        (
+            seq, record.time, leaf or key_of(a.unit), key_of(a.unit), session, a.experiment, a.arm,
+            a.propensity, record.placement, dimensions,
+        )
+        for a in record.assignments
+        if a.why in ("assigned", "sticky")
+    ]  # fmt: skip
+
+
+def _event_row(seq: int, event: Event) -> tuple[Any, ...]:
+    value = event.value
+    if value is None:
+        value = sum(line.price * line.quantity for line in event.lines if line.price is not None)
+    return (
+        seq, event.time, key_of(event.identifiers[0]), key_of(event.session_id), event.name,
+        float(value) if -1e12 < value < 1e12 else 0.0, event.received - event.time,
+    )  # fmt: skip
