@@ -101,7 +101,7 @@ def cuped(rng: np.random.Generator, runs: int) -> list[dict[str, Any]]:
     """Variance taken away by last month's spending, against the squared correlation, and the bias."""
     rows = []
     for correlation in (0.3, 0.5, 0.7):
-        n, lift, plain, adjusted = 2_000, 0.1, [], []
+        n, lift, plain, adjusted = 400, 0.1, [], []
         for _ in range(runs):
             before = rng.normal(0, 1, 2 * n)
             after = correlation * before + math.sqrt(1 - correlation**2) * rng.normal(0, 1, 2 * n)
@@ -185,7 +185,7 @@ def run(seed: int, scale: float, exposures: int) -> dict[str, Any]:
         ),
         "false_alarms_spending": false_alarms(generator(2), round(2_000 * scale), spending),
         "power": power(generator(3), round(1_000 * scale)),
-        "cuped": cuped(generator(4), round(2_000 * scale)),
+        "cuped": cuped(generator(4), round(20_000 * scale)),
         "sample_ratio": sample_ratio(generator(5), round(20_000 * scale)),
         "report": report_time(exposures, 2) if exposures else None,
     }
