@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from opportune.recommend.attributes import Attributes
 from opportune.recommend.content import ContentSimilarity
 from opportune.recommend.covisitation import CoVisitation, CoVisitationConfig
+from opportune.recommend.meaning import ContentMeaning
 from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import SessionKnnConfig
@@ -63,9 +65,30 @@ class TestPopularInCategory(SourceConformance):
         return PopularInCategory(lambda: CATEGORY, capacity_items=ITEMS)
 
 
+class TestAttributes(SourceConformance):
+    def make(self) -> CandidateSource:
+        columns = (
+            CATEGORY,
+            (np.arange(ITEMS) % 7).astype(np.int32),
+            (np.arange(ITEMS) // 20).astype(np.int32),
+        )
+        return Attributes(lambda: columns, capacity_items=ITEMS)
+
+
 class TestTrending(SourceConformance):
     def make(self) -> CandidateSource:
         return Trending(capacity_items=ITEMS)
+
+
+class TestContentMeaning(SourceConformance):
+    learns = False
+
+    def make(self) -> CandidateSource:
+        vectors = np.random.default_rng(1).normal(size=(ITEMS, 8)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        source = ContentMeaning(lambda texts: vectors[[int(text) for text in texts]], 8)
+        source.describe(range(ITEMS), [str(n) for n in range(ITEMS)])
+        return source
 
 
 class TestContentSimilarity(SourceConformance):
