@@ -25,6 +25,17 @@ import pytest
 NODE = Path(__file__).parent / "node"
 WRITE_KEY = "wk_contracts"
 SECRET_KEY = "sk_contracts"
+EXPERIMENTS = """
+experiments:
+  - {id: banner, arms: [{id: "off", value: false}, {id: "on", value: true}]}
+  - {id: headline, arms: [{id: plain, weight: 0}, {id: loud, weight: 1}]}
+  - {id: discount, arms: [{id: none, weight: 0, value: 0.0}, {id: one, weight: 1, value: 1.0}]}
+  - {id: tiles, arms: [{id: four, weight: 0, value: 4}, {id: eight, weight: 1, value: 8}]}
+  - {id: layout, arms: [{id: a, weight: 0, value: {}}, {id: b, weight: 1, value: {columns: [1, 2]}}]}
+  - {id: germans, audience: {context.country: DE}, arms: [{id: a, value: false}, {id: b, value: true}]}
+  - {id: over, status: stopped, arms: [{id: a}, {id: b}]}
+"""
+"""What is served as flags."""
 COUNTS = ("received", "stored", "duplicate", "rejected", "suppressed", "filtered")
 
 
@@ -95,10 +106,24 @@ class Since:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data = tmp_path_factory.mktemp("contracts") / "data"
     port = free_port()
+    workspace = data.parent / "workspace"
+    workspace.mkdir()
+    (workspace / "experiments.yaml").write_text(EXPERIMENTS, encoding="utf-8")
     log = (data.parent / "log").open("wb")
     command = Path(sys.executable).with_name("opportune")
     server = subprocess.Popen(
-        [command, "serve", "--data-dir", data, "--host", "127.0.0.1", "--port", str(port)],
+        [
+            command,
+            "serve",
+            "--data-dir",
+            data,
+            "--workspace",
+            workspace,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         env={**os.environ, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": SECRET_KEY},
         stdout=log,
         stderr=subprocess.STDOUT,

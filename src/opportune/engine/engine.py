@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +17,13 @@ from opportune.catalog import embedding
 from opportune.clock import Clock, Millis, system_clock
 from opportune.decide import pipeline
 from opportune.decide.attribution import attribute
+from opportune.decide.flags import Evaluation
 from opportune.decide.placement import SOURCES
-from opportune.decide.request import DecideRequest, DecideResponse
+from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
 from opportune.decide.variants import Variants
 from opportune.decide.warm_up import warm_up
 from opportune.decide.world import SessionView, World
-from opportune.engine import entries
+from opportune.engine import entries, flags
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
 from opportune.engine.checkpoints import EVERY, Checkpoints
 from opportune.engine.collector import collector_paused
@@ -336,8 +338,7 @@ class Engine(Queries):
         answers = pipeline.decide(self._world, request, person, SessionView(request.session_id, inline), now)
         try:
             for _, record in answers:
-                seq = self.journal.append([entries.encode(record)])
-                self._unapplied.append(Admission([], [record], first_seq=seq, is_durable=True))
+                self._keep(record)
         except StorageError as error:
             # A broken disk must not take the answer away; it is told, and the record is missing.
             for decision, _ in answers:
@@ -347,6 +348,39 @@ class Engine(Queries):
             for decision, _ in answers:
                 decision.degraded.extend(left_out)
         return DecideResponse([decision for decision, _ in answers])
+
+    def _keep(self, record: DecisionRecord) -> None:
+        seq = self.journal.append([entries.encode(record)])
+        self._unapplied.append(Admission([], [record], first_seq=seq, is_durable=True))
+
+    def record_exposure(self, record: DecisionRecord) -> None:
+        """Keep the record of a decision that was made elsewhere: a flag that was told. A broken disk does not
+        take the answer away."""
+        with contextlib.suppress(StorageError):
+            self._keep(record)
+        self._drain()
+
+    def next_decision_id(self, now: Millis) -> str:
+        """The id of the record that is kept next."""
+        self._next_record = self.journal.next_seq
+        return self._decision_id(now)
+
+    def flag(self, key: str, context: Mapping[str, Any]) -> Evaluation:
+        """A placement or an experiment as a feature flag; see :func:`opportune.engine.flags.evaluate`."""
+        return flags.evaluate(self, key, context)
+
+    def flags(self, context: Mapping[str, Any]) -> list[Evaluation]:
+        """All flags of one context; see :func:`opportune.engine.flags.evaluate_all`."""
+        return flags.evaluate_all(self, context)
+
+    @property
+    def variants(self) -> Variants | None:
+        """The experiments as they are now; None when none is declared."""
+        return self._world.variants
+
+    @property
+    def revision(self) -> str:
+        return self.workspace.revision
 
     def _person(self, identifiers: Sequence[str], now: Millis = 0) -> Person:
         """The person of the identifiers at hand: their component, and what several of them together claim."""

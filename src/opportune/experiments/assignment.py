@@ -193,6 +193,10 @@ class Assigner:
             return NOT_ASSIGNED
         return Assigned(tuple(self._words(here, subject, now)))
 
+    def is_on(self, experiment_id: str) -> bool:
+        """Whether it runs or is shipped."""
+        return experiment_id in self._by_id
+
     def flag(self, experiment_id: str, subject: Subject, now: Millis) -> Assigned:
         """One experiment's word, whatever the placement: a feature flag. Raises KeyError when it is not
         running."""

@@ -37,7 +37,7 @@ log = logging.getLogger("opportune.server")
 
 CORS: tuple[Header, ...] = (
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"retry-after,opportune-decision-id"),
+    (b"access-control-expose-headers", b"retry-after,etag,opportune-decision-id"),
 )
 PREFLIGHT = Reply(
     204,
@@ -45,7 +45,10 @@ PREFLIGHT = Reply(
     (
         (b"access-control-allow-origin", b"*"),
         (b"access-control-allow-methods", b"POST,OPTIONS"),
-        (b"access-control-allow-headers", b"authorization,content-type,x-api-key,x-retry-count"),
+        (
+            b"access-control-allow-headers",
+            b"authorization,content-type,if-none-match,x-api-key,x-retry-count",
+        ),
         (b"access-control-max-age", b"86400"),
     ),
 )

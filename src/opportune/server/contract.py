@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from opportune.clock import Millis
+from opportune.decide.flags import Evaluation
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.engine.admission import Admission
 
@@ -65,6 +66,13 @@ class Queries(Protocol):
     """The engine's second verb and its read-only queries, all on the event loop's thread."""
 
     def decide(self, request: DecideRequest) -> DecideResponse: ...
+
+    def flag(self, key: str, context: Mapping[str, Any]) -> Evaluation: ...
+
+    def flags(self, context: Mapping[str, Any]) -> list[Evaluation]: ...
+
+    @property
+    def revision(self) -> str: ...
 
     def profile(self, identifier: str) -> dict[str, Any]: ...
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from opportune.decide.flags import Evaluation
 from opportune.decide.recommendations import RecommendationsAnswer, RecommendationsRequest
 from opportune.decide.request import DecideRequest, DecideResponse
-from opportune.server import cloudevents, decisions, docs, ingest, pixel, probes, reads
+from opportune.server import cloudevents, decisions, docs, ingest, ofrep, pixel, probes, reads
 from opportune.server.call import Call, Reply
 from opportune.server.pending import Pending
 from opportune.server.service import Service
@@ -189,6 +190,28 @@ ROUTES: tuple[Route, ...] = (
         response=list[str] | RecommendationsAnswer,
         query={**_WRITE_KEY, "verbose": "`true` answers an object with reasons and the decision's id"},
         consumes=_TEXT,
+    ),
+    Route(
+        "POST",
+        "/ofrep/v1/evaluate/flags",
+        ofrep.evaluate_all,
+        "decide",
+        "Every experiment, and the placements named in the context, as OpenFeature flags",
+        access="write",
+        cors=True,
+        request=ofrep.FlagRequest,
+        response=ofrep.Flags,
+    ),
+    Route(
+        "POST",
+        "/ofrep/v1/evaluate/flags/{key}",
+        ofrep.evaluate,
+        "decide",
+        "An experiment or a placement as an OpenFeature flag",
+        access="write",
+        cors=True,
+        request=ofrep.FlagRequest,
+        response=Evaluation,
     ),
     Route(
         "GET",
