@@ -13,6 +13,7 @@ from opportune import Engine
 from opportune.clock import DAY, HOUR, FixedClock
 from opportune.engine.dump import dump, fingerprint
 from opportune.errors import Corrupt
+from opportune.testing.sources import query
 
 
 def random_event(rng: random.Random, n: int, now: int) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def random_event(rng: random.Random, n: int, now: int) -> dict[str, Any]:
     name = rng.choice(("Product Viewed", "Product Added", "Order Completed", "Products Searched"))
     properties: dict[str, Any] = {
         "product_id": f"p{rng.randrange(12)}",
+        "name": " ".join(rng.sample(("red", "tea", "cup", "oak", "lamp"), 2)),
         "price": rng.randrange(1, 9),
         "query": "red",
     }
@@ -78,6 +80,9 @@ def test_a_rebuild_from_the_journal_alone_gives_the_same_bytes(tmp_path: Path, s
     engine = live(tmp_path / "a", clock, rng, 60)
     expected = dict(dump(engine.state))
     whole = fingerprint(engine.state)
+    engine.state.models.learn()
+    alike = similar(engine)
+    assert alike
     engine.close()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     shutil.rmtree(tmp_path / "b" / "state")
@@ -89,6 +94,16 @@ def test_a_rebuild_from_the_journal_alone_gives_the_same_bytes(tmp_path: Path, s
             assert not different, f"seed {seed}"
             assert fingerprint(reopened.state) == whole, f"seed {seed}"
             assert reopened.accounting()["balanced"]
+            assert similar(reopened) == pytest.approx(alike), f"seed {seed}"
+
+
+def similar(engine: Engine) -> dict[tuple[int, int], float]:
+    """How much every item is like every other, by what the catalogue says of them."""
+    found: dict[tuple[int, int], float] = {}
+    for number in range(len(engine.state.catalog)):
+        answer = engine.state.models.content.recommend(query(number, count=100))
+        found.update(((number, int(i)), float(s)) for i, s in zip(answer.item, answer.score, strict=True))
+    return found
 
 
 def test_the_fingerprint_tells_states_apart(tmp_path: Path) -> None:

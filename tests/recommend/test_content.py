@@ -106,3 +106,37 @@ def test_the_last_description_in_a_batch_stands() -> None:
     source = described()
     source.describe([3, 3], ["something else", TEXTS[3]])
     assert source.recommend(query(3)).item.tolist() == [4]
+
+
+def frozen_and_restored(texts: list[str], now: list[str]) -> tuple[bool, ContentSimilarity]:
+    source = ContentSimilarity(capacity_items=64)
+    return source.restore(described(texts).freeze()(), lambda number: now[number]), source
+
+
+def test_a_frozen_index_answers_the_same_and_goes_on_learning() -> None:
+    before = described()
+    before.describe([3], ["oak table"])
+    texts = [*TEXTS[:3], "oak table", *TEXTS[4:]]
+    same = ContentSimilarity(capacity_items=64)
+    assert same.restore(before.freeze()(), lambda number: texts[number])
+    assert same.generation == before.generation
+    for source in (before, same):
+        source.describe([7, 5], ["oak tea table", "lamp oil"])
+    for number in range(8):
+        expected, found = before.recommend(query(number)), same.recommend(query(number))
+        assert found.item.tolist() == expected.item.tolist()
+        assert found.score.tolist() == expected.score.tolist()
+
+
+def test_an_empty_index_is_restored() -> None:
+    restored, source = frozen_and_restored([], [])
+    assert restored
+    source.describe([0, 1], ["oak chair", "oak table"])
+    assert source.recommend(query(0)).item.tolist() == [1]
+
+
+def test_an_index_of_other_texts_or_words_is_not_taken() -> None:
+    restored, source = frozen_and_restored(TEXTS, ["red tea mug", *TEXTS[1:]])
+    assert not restored
+    assert source.generation == 0
+    assert source.recommend(query(0)).item.tolist() == []

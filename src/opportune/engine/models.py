@@ -16,6 +16,7 @@ from opportune.stores.records import CheckpointWriter
 
 STATE_BLOB = "interactions/state"
 CHUNK_BLOB = "interactions/chunk-{:06d}"
+CONTENT_BLOB = "content/index"
 OPEN_SESSIONS = 50_000
 """Sessions whose next touch continues them without an explicit session id."""
 ENOUGH = 512
@@ -41,6 +42,7 @@ class Models:
         self._learnt = 0
         self._undescribed: set[int] = set()
         self._stored_chunks: set[int] = set()
+        self._stored_content = 0
 
     def touch(self, leaf: str, item: int, kind: int, time: Millis, session_id: str) -> None:
         """Record that somebody touched an item. About 1 us; models know of it after :meth:`learn`."""
@@ -62,6 +64,9 @@ class Models:
             self._learnt = len(self.log)
             for source in self._learners:
                 source.update(news)
+        self._learn_descriptions()
+
+    def _learn_descriptions(self) -> None:
         if self._undescribed:
             numbers, self._undescribed = sorted(self._undescribed), set()
             self.content.describe(numbers, [self._catalog.text_of(number) for number in numbers])
@@ -85,24 +90,34 @@ class Models:
 
         return write
 
+    def end(self) -> Callable[[CheckpointWriter], None]:
+        """Freeze what may not be older than the items of a checkpoint, which are all encoded now; what is
+        returned writes it, in any thread."""
+        self._learn_descriptions()
+        if self.content.generation == self._stored_content:
+            return lambda writer: None
+        self._stored_content = self.content.generation
+        encode = self.content.freeze()
+        return lambda writer: writer.put_blob(CONTENT_BLOB, encode())
+
     def abandon(self) -> None:
-        """The checkpoint was not kept: the next one writes every chunk again."""
+        """The checkpoint was not kept: the next one writes everything again."""
         self._stored_chunks = set()
+        self._stored_content = 0
 
     def load(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
-        """Take the log back from a checkpoint and learn everything from it."""
-        if STATE_BLOB in set(names):
+        """Take the log and the index of descriptions back from a checkpoint, and learn the rest from them."""
+        known = set(names)
+        if STATE_BLOB in known:
             self.log.load(read(STATE_BLOB), lambda number: read(CHUNK_BLOB.format(number)))
             held = list(self.log.chunks())
             self._stored_chunks = set(held[:-1])
-        self.relearn()
-
-    def relearn(self) -> None:
-        """Learn everything again from the log and the catalogue."""
         history = self.log.tail(self.log.first)
         for source in self._learners:
             source.fit(history)
         self._learnt = len(self.log)
-        self._undescribed.clear()
-        numbers = list(range(len(self._catalog)))
-        self.content.describe(numbers, [self._catalog.text_of(number) for number in numbers])
+        if CONTENT_BLOB in known and self.content.restore(read(CONTENT_BLOB), self._catalog.text_of):
+            self._stored_content = self.content.generation
+        else:
+            self.describe(range(len(self._catalog)))
+            self._learn_descriptions()

@@ -3,14 +3,16 @@ knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from opportune.catalog.text import words
 from opportune.recommend.by_address import ByAddress
 from opportune.recommend.columns import newest_of_session
 from opportune.recommend.content_kernel import (
+    GENERATION,
     HEAD,
     LENGTH,
     LIKES,
@@ -35,6 +37,8 @@ _FIRST_NODES = 1 << 12
 MAX_VOCABULARY = 1 << 20
 MAX_TEXT = 2000
 """Characters of a description that are read."""
+_LAYOUT = "content-1"
+_SAMPLE = 64
 MOST_STALE = 256
 """Nodes of replaced descriptions that are put up with, beside a quarter of the live ones."""
 
@@ -107,6 +111,46 @@ class ContentSimilarity:
             self._words, np.array(changed, np.int32), np.array(ends, np.int64), np.array(terms, np.int32)
         )
         self._described = max(self._described, max(changed) + 1)
+
+    @property
+    def generation(self) -> int:
+        """How often descriptions changed; what :meth:`freeze` gives is the same while it stands."""
+        return int(self._words.state[GENERATION])
+
+    def freeze(self) -> Callable[[], bytes]:
+        """The index as of now; what is returned encodes it, in any thread. Copies 120 bytes an item."""
+        node, item, word, state = self._words
+        known = len(self._vocabulary)
+        arrays = [node[: state[NODES]], item[: self._described], word[:known], state]
+        copies = [array.copy() for array in arrays]
+        terms = list(self._vocabulary)
+        return lambda: msgspec.msgpack.encode([_LAYOUT, "\n".join(terms), *[a.tobytes() for a in copies]])
+
+    def restore(self, frozen: bytes, sample: Callable[[int], str]) -> bool:
+        """Take an index back into an empty one, if it was made as we would make it now: ``sample`` is the
+        text of an item, asked of 64 of them. 10 ms for 40,000 items where describing them takes 800."""
+        layout, terms, *parts = msgspec.msgpack.decode(frozen)
+        if layout != _LAYOUT:
+            return False
+        vocabulary = {term: number for number, term in enumerate(terms.split("\n"))} if terms else {}
+        node, item, word = (
+            np.frombuffer(p, np.int32).reshape(-1, n) for p, n in zip(parts, (3, 2, 2), strict=False)
+        )
+        for number in range(0, len(item), max(1, len(item) // _SAMPLE)):
+            start, length = item[number].tolist()
+            made = dict.fromkeys(words(sample(number)[:MAX_TEXT]))
+            known = [vocabulary[term] for term in made if term in vocabulary]
+            if known[:MAX_TERMS] != node[start : start + length, 0].tolist():
+                return False
+        room = np.zeros((max(_FIRST_NODES, 1 << (2 * len(node)).bit_length()), 3), np.int32)
+        room[: len(node)] = node
+        self._words.item[: len(item)] = item
+        self._words.word[: len(word)] = word
+        self._words.state[:] = np.frombuffer(parts[3], np.int64)
+        self._words = self._words._replace(node=room)
+        self._vocabulary, self._described = vocabulary, len(item)
+        self._find_addresses()
+        return True
 
     def _terms(self, text: str) -> list[int]:
         """The numbers of a text's first 32 distinct words; new words get the next number."""
