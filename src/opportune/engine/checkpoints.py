@@ -73,7 +73,7 @@ class Checkpoints:
             self._begin()
         assert self._current is not None
         if not self._encoded and self._encode(self._current, budget_s):
-            self._hand_over(self._current)
+            self._work = self._hand_over(self._current)
         return not self._encoded
 
     def keep_up(self) -> None:
@@ -91,7 +91,7 @@ class Checkpoints:
         assert self._current is not None
         while not self._encode(self._current, 0.1):
             pass
-        self._hand_over(self._current)
+        self._work = self._hand_over(self._current)
         self.wait()
 
     def stop(self) -> None:
@@ -146,11 +146,11 @@ class Checkpoints:
                 return False
         return checkpoint.step(budget_s)
 
-    def _hand_over(self, checkpoint: Checkpoint) -> None:
+    def _hand_over(self, checkpoint: Checkpoint) -> Future[Any]:
         """Everything is encoded: the worker writes it."""
         self._encoded = True
         self._parts.append(self._state.models.end())
-        self._work = self._pool.submit(self._write, checkpoint)
+        return self._pool.submit(self._write, checkpoint)
 
     def _number_items(self, writer: CheckpointWriter) -> None:
         writer.put_blob(NUMBERING_BLOB, self._state.catalog.export_numbering())
@@ -187,6 +187,6 @@ class Checkpoints:
             while not self._encoded and not self._encode(self._current, 0.1):
                 pass
             if self._work is None:
-                self._hand_over(self._current)
+                self._work = self._hand_over(self._current)
             self._work.exception()
             self._finished()

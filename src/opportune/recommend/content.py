@@ -4,9 +4,11 @@ knows."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from opportune.catalog.text import words
 from opportune.recommend.by_address import ByAddress
@@ -121,10 +123,10 @@ class ContentSimilarity:
         """The index as of now; what is returned encodes it, in any thread. Copies 120 bytes an item."""
         node, item, word, state = self._words
         known = len(self._vocabulary)
-        arrays = [node[: state[NODES]], item[: self._described], word[:known], state]
-        copies = [array.copy() for array in arrays]
+        arrays: list[npt.NDArray[Any]] = [node[: state[NODES]], item[: self._described], word[:known], state]
+        copies = [array.tobytes() for array in arrays]
         terms = list(self._vocabulary)
-        return lambda: msgspec.msgpack.encode([_LAYOUT, "\n".join(terms), *[a.tobytes() for a in copies]])
+        return lambda: msgspec.msgpack.encode([_LAYOUT, "\n".join(terms), *copies])
 
     def restore(self, frozen: bytes, sample: Callable[[int], str]) -> bool:
         """Take an index back into an empty one, if it was made as we would make it now: ``sample`` is the
