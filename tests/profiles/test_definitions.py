@@ -64,7 +64,7 @@ AFFINITY = "name: v, fold: affinity, value: brand, half_life: 7d"
         ("name: v, fold: count, windows: [1h, 1h]", "a window is there twice"),
         ("name: v, fold: recency, windows: [1h]", "recency has no windows"),
         ("name: v, fold: affinity, value: brand", "not a half-life, saw '', at features.yaml"),
-        ("name: v, fold: count, half_life: 7d", "only affinity decays, saw '7d'"),
+        ("name: v, fold: count, half_life: 7d", "only affinity and preference fade, saw '7d'"),
         (f"{AFFINITY}, weights: {{a: 101}}", "a weight must be -100 to 100, saw 101"),
         (f"{AFFINITY}, event: a, weights: {{b: 1}}", "a weight for an event that is not counted"),
         ("name: v, fold: last, value: brand, n: 51", "n must be 1 to 50, saw 51"),

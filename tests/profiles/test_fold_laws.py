@@ -90,6 +90,11 @@ def test_the_default_features_keep_the_laws(entity):
             weights={"order_completed": 2.5, "product_added": -1},
         ),
         Feature(name="f", fold="affinity", value="brand", half_life="30m"),
+        Feature(name="f", fold="age", event=SHOP),
+        Feature(
+            name="f", fold="preference", event=SHOP, value="category", half_life="2d",
+            weights={"order_completed": 3, "product_added": -2},
+        ),
     ],
     ids=lambda f: f"{f.fold}-{'-'.join(f.windows)}-{f.value}",
 )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.errors import InvalidDefinition
+from opportune.profiles.lookup import value_at
 from opportune.recommend.tree_scorer import TreeScorer
 
 Matrix = npt.NDArray[np.float32]
@@ -71,12 +72,9 @@ def columns_of(
     length, NaN where there is nothing."""
     out = np.full((len(features), len(rows)), np.nan, np.float32)
     for at, path in enumerate(features):
-        name, _, rest = path.partition(".")
         number = {word: i for i, word in enumerate(words.get(path, ()))}
         for r, row in enumerate(rows):
-            value = row.get(name)
-            if rest:
-                value = value.get(rest) if isinstance(value, Mapping) else None
+            value = value_at(row, path)
             if path in words:
                 out[at, r] = np.nan if value is None else number.get(str(value), -1)
             elif isinstance(value, int | float):

@@ -12,21 +12,24 @@ import msgspec
 from opportune.clock import DAY, HOUR, MINUTE, Millis
 from opportune.config.definitions import parse
 from opportune.errors import InvalidDefinition
-from opportune.profiles.accumulators import ACCUMULATORS, Accumulator, Affinity, LastValues
+from opportune.profiles.accumulators import ACCUMULATORS, Accumulator, Affinity, LastValues, Preference
 from opportune.profiles.accumulators.affinity import WEIGHT
 from opportune.profiles.accumulators.sequence import MAX_LENGTH
 from opportune.profiles.paths import condition, getter
 from opportune.profiles.windows import ALL, OLD, Window, parse_window
 
 Entity = Literal["person", "session", "item"]
-FoldName = Literal["count", "sum", "distinct", "recency", "age", "last", "min", "max", "mean", "affinity"]
+FoldName = Literal[
+    "count", "sum", "distinct", "recency", "age", "last", "min", "max", "mean", "affinity", "preference"
+]
 
 MAX_FEATURES = 200
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _HALF_LIFE = re.compile(r"([1-9]\d{0,3})([mhd])\Z")
 _UNIT = {"m": MINUTE, "h": HOUR, "d": DAY}
-_NEEDS_VALUE = frozenset({"sum", "min", "max", "mean", "distinct", "last", "affinity"})
-_NO_WINDOWS = frozenset({"recency", "age", "last", "affinity"})
+_NEEDS_VALUE = frozenset({"sum", "min", "max", "mean", "distinct", "last", "affinity", "preference"})
+_NO_WINDOWS = frozenset({"recency", "age", "last", "affinity", "preference"})
+_FADES = frozenset({"affinity", "preference"})
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,8 +40,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ``windows``: each gives one value, named ``<name>_<window>``; without windows there is one value over all
     time, named ``<name>``. ``recency``, ``age``, ``last``, ``affinity`` have no windows: they are about
     time itself.
-    ``half_life``: affinity only, ``30m``, ``12h``, ``7d``. ``weights``: affinity only, event name -> weight
-    (-100 to 100, 1 if not named). ``n``: last only, how many values, 1 to 50.
+    ``half_life``: affinity and preference, ``30m``, ``12h``, ``7d``. ``weights``: likewise, event name ->
+    weight (-100 to 100, 1 if not named). ``n``: last only, how many values, 1 to 50.
     ``where``: conditions that must all hold, ``{path: value}`` or ``{path: {op: value}}``.
     """
 
@@ -81,6 +84,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             return LastValues(self.n)
         if self.fold == "affinity":
             return Affinity(_half_life(self.half_life, "$.half_life"))
+        if self.fold == "preference":
+            return Preference(_half_life(self.half_life, "$.half_life"))
         return ACCUMULATORS[self.fold]()
 
     def weight(self, event: str) -> int:
@@ -165,11 +170,11 @@ def _check(feature: Feature, where: str) -> None:
     names = [w.name for w in feature.parsed_windows(f"{where}.windows")]
     if len(set(names)) < len(names):
         raise wrong("a window is there twice", "windows", names, "name each window once")
-    if fold == "affinity":
+    if fold in _FADES:
         _half_life(feature.half_life, f"{where}.half_life")
     elif feature.half_life or feature.weights:
         field = "half_life" if feature.half_life else "weights"
-        raise wrong("only affinity decays", field, getattr(feature, field), f"leave {field} out")
+        raise wrong("only affinity and preference fade", field, getattr(feature, field), f"leave {field} out")
     for event, weight in feature.weights.items():
         if not -100 <= weight <= 100:
             raise wrong("a weight must be -100 to 100", f"weights.{event}", weight, "choose a smaller one")

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from opportune.clock import Millis
 from opportune.events.event import Event, Line
 from opportune.identity.links import LINK_EVENTS
-from opportune.profiles.accumulators import Accumulator, Affinity
+from opportune.profiles.accumulators import Accumulator, Affinity, Preference
 from opportune.profiles.definitions import Feature
 from opportune.profiles.leaf import DISMISSALS, SEARCHES, TOUCHES
 from opportune.profiles.paths import Condition, Getter, as_text, condition, getter, is_line_path
 
 Add = Callable[[Any, Any, Millis], Any]
 
-TEXT_FOLDS = frozenset({"distinct", "last", "affinity"})
+TEXT_FOLDS = frozenset({"distinct", "last", "affinity", "preference"})
 
 PER_EVENT, PER_LINE, ANY_LINE = range(3)
 """Whether an operation takes one value per event, one per line, or one per event of which any line holds."""
@@ -94,7 +94,7 @@ class Slot:
         feature = self.feature
         holds, about_lines = condition(feature.where, "$.where")
         add: Add = self.accumulator.add
-        if isinstance(self.accumulator, Affinity):
+        if isinstance(self.accumulator, Affinity | Preference):
             add = self.accumulator.weighted(feature.weight(event_name))
         if not feature.value:
             return Operation(self.index, add, _one, PER_LINE if about_lines else PER_EVENT, holds)

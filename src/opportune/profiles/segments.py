@@ -10,6 +10,7 @@ import msgspec
 
 from opportune.config.definitions import parse
 from opportune.errors import InvalidDefinition
+from opportune.profiles.lookup import value_at
 from opportune.profiles.paths import value_test
 
 MAX_SEGMENTS = 500
@@ -94,15 +95,12 @@ def parse_segments(
 
 
 def _compiled(path: str, expected: Any, where: str) -> Callable[[Mapping[str, Any]], bool]:
-    name, _, rest = path.partition(".")
     operators = expected if isinstance(expected, Mapping) else {"eq": expected}
     tests = [value_test(operator, operand, f"{where}.{path}") for operator, operand in operators.items()]
 
     def holds(features: Mapping[str, Any]) -> bool:
-        value = features.get(name)
-        if rest:
-            value = value.get(rest) if isinstance(value, Mapping) else None
-        elif isinstance(value, list | tuple):
+        value = value_at(features, path)
+        if isinstance(value, list | tuple):
             value = "\n".join(map(str, value))
         return all(test(value) for test in tests)
 

@@ -13,6 +13,7 @@ from opportune.profiles.accumulators.affinity import Affinity
 from opportune.profiles.accumulators.amounts import Count, Maximum, Mean, Minimum, Sum
 from opportune.profiles.accumulators.base import Accumulator
 from opportune.profiles.accumulators.distinct import Distinct
+from opportune.profiles.accumulators.preference import Preference
 from opportune.profiles.accumulators.sequence import Age, LastValues, Recency
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Maximum",
     "Mean",
     "Minimum",
+    "Preference",
     "Recency",
     "Sum",
 ]
@@ -40,4 +42,4 @@ ACCUMULATORS: dict[str, Callable[[], Accumulator]] = {
     "recency": Recency,
     "age": Age,
 }
-"""Those that need no settings; ``last`` and ``affinity`` are built from the feature."""
+"""Those that need no settings; ``last``, ``affinity`` and ``preference`` are built from the feature."""
