@@ -92,3 +92,21 @@ def test_what_was_said_before_is_not_encoded_again():
     source.describe([0, 1], ["red cup", "mug"])
     source.describe([0, 1], ["red cup", "blue mug"])
     assert asked == ["red cup", "mug", "blue mug"]
+
+
+def test_vectors_come_back_without_being_encoded_again():
+    source = ContentMeaning(encode, 4)
+    source.describe(range(5), ["red cup", "blue mug", "bench", "lamp and bench", ""])
+    frozen = source.freeze()
+    source.describe([1], ["bench"])
+
+    def never(texts):
+        raise AssertionError(f"encoded again: {texts}")
+
+    back = ContentMeaning(never, 4)
+    back.restore(frozen())
+    back.describe(range(5), ["red cup", "blue mug", "bench", "lamp and bench", ""])
+    assert back.recommend(query(0)).item.tolist() == [1]
+    other = ContentMeaning(encode, 3)
+    other.restore(frozen())
+    assert len(other.vectors) == 0

@@ -25,9 +25,12 @@ SOURCES = frozenset(
         "popular",
         "most_bought",
         "popular_in_category",
+        "attributes",
+        "content_meaning",
     )
 )
-"""The candidate sources that come with the package."""
+"""The candidate sources that come with the package. The last two are made only where a placement names them:
+``content_meaning`` compares what descriptions mean and needs the extra ``text``."""
 GIVEN = "given"
 """The pseudo source that keeps the order of the candidates in the request."""
 DEFAULT = "default"

@@ -19,6 +19,7 @@ from opportune.engine.checkpoints import (
 )
 from opportune.engine.collector import collector_paused
 from opportune.engine.models import Models
+from opportune.engine.optional_sources import optional_sources
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
 from opportune.events.accounting import Accounting
@@ -103,7 +104,7 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
         names = [RECORD_PREFIX + item_id for item_id in catalog.ids]
         found = zip(names, store.get_many([name.encode() for name in names]), strict=True)
         catalog.load((key, data) for key, data in found if data is not None)
-    models = Models(catalog)
+    models = Models(catalog, optional_sources(workspace.placements, catalog))
     models.load(blobs, store.read_blob)
     accounting, letters, switches = Accounting(), DeadLetters(), Switches(last={})
     if ACCOUNTING_BLOB in blobs:

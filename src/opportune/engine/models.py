@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.recommend.content import ContentSimilarity
 from opportune.recommend.covisitation import CoVisitation
 from opportune.recommend.interactions import InteractionLog
+from opportune.recommend.meaning import ContentMeaning
 from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
 from opportune.recommend.session_knn import SessionKnn, SessionKnnConfig
 from opportune.recommend.source import CandidateSource
@@ -17,6 +18,7 @@ from opportune.stores.records import CheckpointWriter
 STATE_BLOB = "interactions/state"
 CHUNK_BLOB = "interactions/chunk-{:06d}"
 CONTENT_BLOB = "content/index"
+MEANING_BLOB = "content/meaning"
 OPEN_SESSIONS = 50_000
 """Sessions whose next touch continues them without an explicit session id."""
 ENOUGH = 512
@@ -25,7 +27,7 @@ ENOUGH = 512
 class Models:
     """Sources by name. ``touch`` records, ``learn`` lets every source catch up with what was recorded."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, optional: Sequence[CandidateSource] = ()) -> None:
         self._catalog = catalog
         self.log = InteractionLog(open_sessions=OPEN_SESSIONS)
         self.content = ContentSimilarity()
@@ -36,13 +38,16 @@ class Models:
             Popular(),
             MostBought(),
             PopularInCategory(lambda: catalog.category),
+            *optional,
         ]
+        self._meaning = next((s for s in optional if isinstance(s, ContentMeaning)), None)
         self._learners = learners
         self.sources: dict[str, CandidateSource] = {s.name: s for s in [*learners, self.content]}
         self._learnt = 0
         self._undescribed: set[int] = set()
         self._stored_chunks: set[int] = set()
         self._stored_content = 0
+        self._stored_meaning = 0
 
     def touch(self, leaf: str, item: int, kind: int, time: Millis, session_id: str) -> None:
         """Record that somebody touched an item. About 1 us; models know of it after :meth:`learn`."""
@@ -69,7 +74,10 @@ class Models:
     def _learn_descriptions(self) -> None:
         if self._undescribed:
             numbers, self._undescribed = sorted(self._undescribed), set()
-            self.content.describe(numbers, [self._catalog.text_of(number) for number in numbers])
+            texts = [self._catalog.text_of(number) for number in numbers]
+            self.content.describe(numbers, texts)
+            if self._meaning is not None:
+                self._meaning.describe(numbers, texts)
 
     def begin(self) -> Callable[[CheckpointWriter], None]:
         """Freeze the log for a checkpoint that begins now; what is returned writes it, in any thread: chunks
@@ -94,16 +102,25 @@ class Models:
         """Freeze what may not be older than the items of a checkpoint, which are all encoded now; what is
         returned writes it, in any thread."""
         self._learn_descriptions()
-        if self.content.generation == self._stored_content:
-            return lambda writer: None
-        self._stored_content = self.content.generation
-        encode = self.content.freeze()
-        return lambda writer: writer.put_blob(CONTENT_BLOB, encode())
+        frozen: list[tuple[str, Callable[[], bytes]]] = []
+        if self.content.generation != self._stored_content:
+            self._stored_content = self.content.generation
+            frozen.append((CONTENT_BLOB, self.content.freeze()))
+        if self._meaning is not None and self._meaning.generation != self._stored_meaning:
+            self._stored_meaning = self._meaning.generation
+            frozen.append((MEANING_BLOB, self._meaning.freeze()))
+
+        def write(writer: CheckpointWriter) -> None:
+            for name, encode in frozen:
+                writer.put_blob(name, encode())
+
+        return write
 
     def abandon(self) -> None:
         """The checkpoint was not kept: the next one writes everything again."""
         self._stored_chunks = set()
         self._stored_content = 0
+        self._stored_meaning = 0
 
     def load(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
         """Take the log and the index of descriptions back from a checkpoint, and learn the rest from them."""
@@ -116,8 +133,13 @@ class Models:
         for source in self._learners:
             source.fit(history)
         self._learnt = len(self.log)
+        if self._meaning is not None and MEANING_BLOB in known:
+            self._meaning.restore(read(MEANING_BLOB))
         if CONTENT_BLOB in known and self.content.restore(read(CONTENT_BLOB), self._catalog.text_of):
             self._stored_content = self.content.generation
         else:
             self.describe(range(len(self._catalog)))
             self._learn_descriptions()
+        if self._meaning is not None:
+            everything = range(len(self._catalog))
+            self._meaning.describe(everything, [self._catalog.text_of(number) for number in everything])

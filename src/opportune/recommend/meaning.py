@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -36,25 +38,49 @@ class ContentMeaning:
             if exact_up_to is None
             else ItemVectors(dimensions, exact_up_to=exact_up_to)
         )
-        self._text: dict[int, str] = {}
+        self._said: dict[int, bytes] = {}
+        self.generation = 0
 
     def describe(self, numbers: Sequence[int], texts: Sequence[str]) -> None:
         """These items are now described by these texts; an empty one withdraws an item. A text that says
         what it said before is not encoded again."""
-        new = {
-            number: text[:MAX_TEXT]
-            for number, text in zip(numbers, texts, strict=True)
-            if self._text.get(number) != text[:MAX_TEXT]
-        }
+        new: dict[int, str] = {}
+        for number, text in zip(numbers, texts, strict=True):
+            mark = blake2b(text[:MAX_TEXT].encode(), digest_size=8).digest()
+            if self._said.get(number) != mark:
+                self._said[number] = mark
+                new[number] = text[:MAX_TEXT]
         if not new:
             return
-        self._text.update(new)
+        self.generation += 1
         vectors = np.zeros((len(new), self.vectors.dimensions), np.float32)
         said = [i for i, text in enumerate(new.values()) if text.strip()]
         if said:
             every = list(new.values())
             vectors[said] = self._encoder([every[i] for i in said])
         self.vectors.put(list(new), vectors)
+
+    def freeze(self) -> Callable[[], bytes]:
+        """The vectors as they are now; what is returned encodes them, in any thread. O(items)."""
+        said = dict(self._said)
+        rows = [self.vectors.of(number) for number in said]
+        empty = np.zeros(self.vectors.dimensions, np.float32)
+        whole = (
+            np.stack([empty if row is None else row for row in rows])
+            if rows
+            else np.zeros((0, 0), np.float32)
+        )
+        return lambda: msgspec.msgpack.encode((list(said), list(said.values()), whole.tobytes()))
+
+    def restore(self, data: bytes) -> None:
+        """Take the vectors back from what :meth:`freeze` gave."""
+        numbers, said, vectors = msgspec.msgpack.decode(data, type=tuple[list[int], list[bytes], bytes])
+        self._said = dict(zip(numbers, said, strict=True))
+        found = np.frombuffer(vectors, np.float32).reshape(len(numbers), -1)
+        if found.shape[1:] == (self.vectors.dimensions,):
+            self.vectors.put(numbers, found)
+        else:
+            self._said = {}  # another encoder's: everything is encoded again
 
     def fit(self, interactions: Interactions) -> None:
         """Nothing to learn from touches."""
