@@ -58,6 +58,7 @@ from opportune.importing.events import SHORT_NAMES
 from opportune.importing.items import FIELDS as ITEM_FIELDS
 from opportune.importing.orders import FIELDS as ORDER_FIELDS
 from opportune.learn.scores import Score, ScoreSet
+from opportune.profiles.consent.policy import ConsentPolicy, Purpose
 from opportune.profiles.definitions import Feature, FeatureSet, default_features
 from opportune.profiles.intents.definitions import IntentExamples, IntentSet
 from opportune.profiles.segments import Segment, SegmentSet
@@ -318,6 +319,7 @@ FILES = {
     "segments": "who belongs to which audience, as conditions on features",
     "scores": "learnt models as features; see [predict who buys](../how-to/predict-who-buys.md)",
     "experiments": "what is tried, on whom, and how it is judged",
+    "consent": "what people are asked for, what each answer allows, and what silence means where",
 }
 SHAPES: dict[str, tuple[type, ...]] = {
     "features": (FeatureSet, Feature),
@@ -341,6 +343,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
         Holdout,
         Layer,
     ),
+    "consent": (ConsentPolicy, Purpose),
 }
 
 

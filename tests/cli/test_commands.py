@@ -308,6 +308,7 @@ def test_schema_prints_one_or_all(opportune: Opportune) -> None:
         "segments",
         "scores",
         "experiments",
+        "consent",
     }
     assert set(everything) == names
     assert opportune("schema", "placements").json == everything["placements"]

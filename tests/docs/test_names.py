@@ -26,6 +26,7 @@ _WORKSPACE = {
     "segments.yaml",
     "scores.yaml",
     "experiments.yaml",
+    "consent.yaml",
 }
 
 

@@ -14,6 +14,7 @@ NAMES = (
     "segments",
     "scores",
     "experiments",
+    "consent",
 )
 SCHEMA_FOLDER = "schemas"
 
@@ -26,6 +27,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from opportune.experiments.definitions import Experiments
     from opportune.identity.rules import IdentityRules
     from opportune.learn.scores import ScoreSet
+    from opportune.profiles.consent.policy import ConsentPolicy
     from opportune.profiles.definitions import FeatureSet
     from opportune.profiles.intents.definitions import IntentSet
     from opportune.profiles.segments import SegmentSet
@@ -39,6 +41,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "segments": json_schema(SegmentSet),
         "scores": json_schema(ScoreSet),
         "experiments": json_schema(Experiments),
+        "consent": json_schema(ConsentPolicy),
     }
     return {
         name: {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.yaml", **schema}

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from opportune.decide.placement import Placement
+from opportune.decide.world import PersonView, Refused
 
 
 class Eligibility(msgspec.Struct, frozen=True):
@@ -17,8 +18,10 @@ class Eligibility(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-def eligible(placement: Placement) -> Eligibility:
-    """Every person is eligible for every placement that is switched on."""
+def eligible(placement: Placement, person: PersonView) -> Eligibility:
+    """Every person is eligible for every placement that is switched on; who refuses personalization gets an
+    answer that rests on the page alone."""
+    consent: Literal["personal", "contextual"] = "contextual" if isinstance(person, Refused) else "personal"
     if not placement.enabled:
-        return Eligibility(shown=False, consent="personal", why="the placement is switched off")
-    return Eligibility(shown=True, consent="personal")
+        return Eligibility(shown=False, consent=consent, why="the placement is switched off")
+    return Eligibility(shown=True, consent=consent)

@@ -180,10 +180,10 @@ class _Slot:
         """The answer; adds the item numbers it shows to ``elsewhere``."""
         world, stages = self.world, self.stages
         ranker, assigned = world.ranker, NOT_ASSIGNED
-        eligibility = eligible(self.placement)
+        eligibility = eligible(self.placement, self.person)
         if world.variants is not None and eligibility.shown:
             ranker, assigned = self._try(world.variants)
-            eligibility = eligible(self.placement)
+            eligibility = eligible(self.placement, self.person)
         placement = self.placement
         given = self._given()
         count = self._count(given)

@@ -71,6 +71,11 @@ class Stranger(msgspec.Struct, frozen=True):
         return {}
 
 
+class Refused(Stranger, frozen=True):
+    """A person who does not allow personalization: nothing of them may be looked at, so the decision is
+    contextual."""
+
+
 class SessionView(msgspec.Struct, frozen=True):
     """The session as the request itself tells it: its id, and the inline events, already normalised."""
 

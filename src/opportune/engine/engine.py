@@ -22,11 +22,12 @@ from opportune.decide.placement import SOURCES
 from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
 from opportune.decide.variants import Variants
 from opportune.decide.warm_up import warm_up
-from opportune.decide.world import SessionView, World
+from opportune.decide.world import PersonView, Refused, SessionView, World
 from opportune.engine import entries, flags
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
 from opportune.engine.checkpoints import EVERY, Checkpoints
 from opportune.engine.collector import collector_paused
+from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.loading import load
 from opportune.engine.queries import Queries
@@ -34,6 +35,7 @@ from opportune.engine.workspace import Workspace, load_workspace
 from opportune.errors import InvalidRequest, StorageError
 from opportune.events import cloudevents, dead_letters, verdicts
 from opportune.events.accounting import replayed
+from opportune.events.consent import NOTHING, read, says_something
 from opportune.events.dedupe import digest
 from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import DeadLetter, Event, Resolved
@@ -49,6 +51,7 @@ from opportune.events.wire import MAX_DEPTH
 from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
 from opportune.identity.links import assert_together
+from opportune.profiles.consent.policy import Use
 from opportune.profiles.intents.reader import IntentReader
 from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
 from opportune.profiles.person import People, Person
@@ -133,6 +136,7 @@ class Engine(Queries):
         self.journal, self.store, self.state = loaded.journal, loaded.store, loaded.state
         self._people = People(self.state.person)
         self._in_flight: set[bytes] = set()
+        self.consent = ConsentGate(self.state, self.workspace.consent)
         self._unapplied: deque[Admission] = deque()
         self._checkpoints = Checkpoints(
             self.journal, self.store, self.state, self.clock, every=self._checkpoint_every
@@ -214,6 +218,7 @@ class Engine(Queries):
         kept: list[Entry] = []
         marks: list[bytes] = []
         dedupe, in_flight, plan = self.state.dedupe, self._in_flight, self.workspace.plan
+        gate = self.consent
         has_plan = plan is not EMPTY
         is_segment = dialect == "segment"
         for index, raw in enumerate(raw_items, position):
@@ -241,6 +246,16 @@ class Engine(Queries):
             mark = digest(source, event.message_id)
             if mark in in_flight or dedupe.seen_digest(mark):
                 found.append(Verdict(index, event.message_id, verdicts.DUPLICATE))
+                continue
+            allowed, kept_event, told = gate.admit(event)
+            if told:
+                warnings += told
+            if not allowed:
+                found.append(Verdict(index, event.message_id, verdicts.SUPPRESSED, warnings=warnings))
+                if kept_event is not None:
+                    in_flight.add(mark)
+                    marks.append(mark)
+                    kept.append(kept_event)
                 continue
             in_flight.add(mark)
             marks.append(mark)
@@ -287,6 +302,8 @@ class Engine(Queries):
             if admission.marks:
                 dedupe.add_new(admission.marks, admission.received)
                 in_flight.difference_update(admission.marks)
+        if not unapplied:
+            self.consent.folded()
         self.state.models.learn_if_many()
 
     def _stamp(self, event: Event) -> None:
@@ -330,12 +347,16 @@ class Engine(Queries):
         )
         if not identifiers and inline:
             identifiers = inline[-1].identifiers
-        person = self._person(identifiers, now)
+        person: PersonView = self._person(identifiers, now)
+        session = SessionView(request.session_id, inline)
+        said = read(request.context) if says_something(request.context) else NOTHING
+        if not self.consent.standing(person.identifiers, said).allowed & Use.PERSONALIZE:
+            person, session = Refused(), SessionView("", ())
         self._next_record = self.journal.next_seq
         if not 0 <= now - self._learnt_at < self.learn_every:
             self.state.models.learn()
             self._learnt_at = now
-        answers = pipeline.decide(self._world, request, person, SessionView(request.session_id, inline), now)
+        answers = pipeline.decide(self._world, request, person, session, now)
         try:
             for _, record in answers:
                 self._keep(record)

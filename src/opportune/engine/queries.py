@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from opportune.decide.explain import explain
 from opportune.decide.request import DecisionRecord
 from opportune.engine import entries, keys
 from opportune.engine.checkpoints import Checkpoints
+from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
 from opportune.errors import NotFound
@@ -20,6 +22,7 @@ from opportune.events import dead_letters
 from opportune.events.event import DeadLetter, Event
 from opportune.events.identifiers import parse
 from opportune.identity.components import Component, resolve
+from opportune.profiles.leaf import Leaf
 from opportune.profiles.person import Person
 from opportune.stores.journal import Journal
 from opportune.stores.records import RecordStore
@@ -36,6 +39,7 @@ class Queries:
     state: State
     workspace: Workspace
     clock: Clock
+    consent: ConsentGate
     _checkpoints: Checkpoints
 
     @property
@@ -99,6 +103,8 @@ class Queries:
                 }
                 for e in reversed(person.exposures)
             ],
+            "consent": self.consent.standing(component.identifiers).to_dict()
+            | {"said": _said(component.identifiers, leaves)},
             "events": dict(sorted(leaf.names.items())),
             "first_seen": leaf.first_seen if leaf.events else None,
             "last_seen": leaf.newest if leaf.events else None,
@@ -220,6 +226,16 @@ class Queries:
             "placements": [p.name for p in self.workspace.placements],
             "gauges": self.gauges(),
         }
+
+
+def _said(identifiers: Sequence[str], leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
+    """Every word on consent that is remembered, with its evidence."""
+    return [
+        {"identifier": name, "category": category, **msgspec.structs.asdict(choice)}
+        for name, leaf in zip(identifiers, leaves, strict=True)
+        if leaf.consent is not None
+        for category, choice in sorted(leaf.consent.choices.items())
+    ]
 
 
 def _touch(touch: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from opportune.engine import keys
 from opportune.engine.entries import Entry
 from opportune.engine.models import Models
 from opportune.events.accounting import Accounting
+from opportune.events.consent import NOTHING, Statement, statement_of
 from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.ecommerce import INTERACTION
@@ -25,6 +26,8 @@ from opportune.events.event import DeadLetter, Event, Line, Resolved, Tally
 from opportune.experiments.switch import Switch, Switches
 from opportune.identity.remembered import Components
 from opportune.identity.rules import IdentityRules
+from opportune.profiles.consent.policy import Use
+from opportune.profiles.consent.record import Consent
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
 from opportune.recommend.source import Kind
@@ -97,6 +100,11 @@ class State:
 
     def _event(self, seq: int, event: Event) -> None:
         self.recent_events.append(seq)
+        said = statement_of(event)
+        if said is not NOTHING:
+            self._consent(seq, event, said)
+        if event.withheld & Use.COLLECT:
+            return
         lines = event.lines
         if lines:
             changed = self.catalog.apply(event, seq)
@@ -121,7 +129,7 @@ class State:
                 self.session.fold(record, event, seq)
         if lines:
             kind = KIND_OF.get(event.name)
-            if kind is not None:
+            if kind is not None and not event.withheld & Use.TRAIN:
                 for line in lines:
                     number = self.catalog.number(line.item_id)
                     if number >= 0:
@@ -135,6 +143,18 @@ class State:
             outcomes: DecisionOutcomes = records.touch(keys.OUTCOMES + event.decision_id)
             if seq > outcomes.offset:
                 outcomes.fold(event, seq)
+
+    def _consent(self, seq: int, event: Event, said: Statement) -> None:
+        """Remember what the event says about consent under each identifier that it names. An event that may
+        not be kept has nothing else to fold."""
+        for name in event.identifiers:
+            leaf = self.records.touch(keys.LEAF + name)
+            if seq > leaf.offset:
+                if leaf.consent is None:
+                    leaf.consent = Consent(choices={})
+                leaf.consent.fold(event, said)
+                if event.withheld & Use.COLLECT:
+                    leaf.offset = seq
 
     def _decision(self, seq: int, record: DecisionRecord) -> None:
         self.recent_decisions.append(seq)

@@ -16,6 +16,7 @@ from opportune.events.plan import EMPTY, Plan, load_plan
 from opportune.experiments.definitions import Experiments, parse_experiments
 from opportune.identity.rules import IdentityRules, parse_rules
 from opportune.learn.scores import ScoreOf, ScoreSet, compiled
+from opportune.profiles.consent.policy import ConsentPolicy, parse_policy
 from opportune.profiles.definitions import FeatureSet, default_features, parse_features
 from opportune.profiles.intents.definitions import IntentSet, parse_intents, with_intents
 from opportune.profiles.segments import Segments, parse_segments
@@ -28,7 +29,8 @@ INTENTS = "intents.yaml"
 SEGMENTS = "segments.yaml"
 EXPERIMENTS = "experiments.yaml"
 SCORES = "scores.yaml"
-FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS, SCORES)
+CONSENT = "consent.yaml"
+FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS, SCORES, CONSENT)
 
 
 class Workspace(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ class Workspace(msgspec.Struct, frozen=True):
     segments: Segments = msgspec.field(default_factory=Segments)
     experiments: Experiments = Experiments()
     scores: Mapping[str, ScoreOf] = {}
+    consent: ConsentPolicy = ConsentPolicy()
     revision: str = "defaults"
 
 
@@ -92,6 +95,7 @@ def load_workspace(folder: Path | None) -> Workspace:
         experiments=parse_experiments(read(present[EXPERIMENTS]), name=EXPERIMENTS)
         if EXPERIMENTS in present
         else Experiments(),
+        consent=parse_policy(read(present[CONSENT])) if CONSENT in present else ConsentPolicy(),
         revision=digest.hexdigest() if present else "defaults",
     )
 

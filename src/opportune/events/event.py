@@ -38,6 +38,7 @@ class Event(msgspec.Struct, array_like=True, tag="e"):
     ordered strongest first: the first one names the leaf that the event is folded into.
     ``lines`` are the items it is about, ``value`` its money (order total), ``query`` its search text.
     ``properties``, ``traits`` and ``context`` keep everything that was sent, known or not.
+    ``withheld`` are the uses that the person's consent did not allow when the event came (bits of ``Use``).
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Event(msgspec.Struct, array_like=True, tag="e"):
     properties: dict[str, Any] = {}
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    withheld: int = 0
 
     @property
     def leaf(self) -> Identifier:

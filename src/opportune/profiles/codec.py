@@ -15,6 +15,7 @@ from opportune.clock import Millis
 from opportune.errors import Corrupt
 from opportune.events.event import Identifier
 from opportune.identity.links import Evidence
+from opportune.profiles.consent.record import Consent
 from opportune.profiles.exposed import Exposed
 from opportune.profiles.leaf import TOUCH_KINDS, CartLine, Exposure, Leaf, Search, Touch, Trait
 
@@ -54,6 +55,7 @@ class Packed(msgspec.Struct, array_like=True):
     traits: dict[str, Trait]
     links: dict[Identifier, Evidence]
     exposed: Exposed = {}
+    consent: Consent | None = None
 
 
 _BIG = 1
@@ -92,6 +94,7 @@ def encode(leaf: Leaf, life: list[Any], rows: dict[int, list[Any]]) -> bytes:
         leaf.traits,
         leaf.links,
         leaf.exposed,
+        leaf.consent,
     )
     try:
         return _encoder.encode(packed)
@@ -140,6 +143,7 @@ def decode(data: bytes) -> Leaf:
         p.traits,
         p.links,
         p.exposed,
+        consent=p.consent,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from opportune.clock import Millis
 from opportune.events.event import Identifier
 from opportune.identity.links import Evidence
+from opportune.profiles.consent.record import Consent
 from opportune.profiles.exposed import Exposed
 
 NEVER: Millis = -(1 << 53)
@@ -106,6 +107,8 @@ class Leaf(msgspec.Struct):
     identifier -> evidence. ``names`` counts events by name. ``exposed`` has the arms of experiments that were
     seen, and when first.
 
+    ``consent`` is what was said about consent under the identifier: judged leaf by leaf, never combined.
+
     ``layout`` says which features ``rows`` and ``life`` were made for; ``due`` is the minute at which rows
     next roll up (derived, not stored).
     """
@@ -127,6 +130,7 @@ class Leaf(msgspec.Struct):
     links: dict[Identifier, Evidence] = {}
     exposed: Exposed = {}
     due: int = -NEVER
+    consent: Consent | None = None
 
     @property
     def empty(self) -> bool:
