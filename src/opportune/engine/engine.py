@@ -249,9 +249,9 @@ class Engine(Queries):
                 continue
             allowed, kept_event, told = gate.admit(event)
             if told:
-                warnings += told
+                noted = [*(noted or ()), *told]
             if not allowed:
-                found.append(Verdict(index, event.message_id, verdicts.SUPPRESSED, warnings=warnings))
+                found.append(Verdict(index, event.message_id, verdicts.SUPPRESSED, warnings=noted or []))
                 if kept_event is not None:
                     in_flight.add(mark)
                     marks.append(mark)
