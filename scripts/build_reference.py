@@ -408,10 +408,10 @@ def placements_page() -> str:
 
 
 SOURCE_WORDS = {
-    "attributes": "what is most touched among items of the categories, brands and price bands of the session; "
-    "learns only where a placement names it",
-    "content_meaning": "items whose descriptions mean what the session's do, in whatever words; needs the extra "
-    "`text`, and encodes the catalogue once, at 6 ms an item, where a placement names it",
+    "attributes": "what is most touched among items of the categories, brands and price bands of the "
+    "session; learns only where a placement names it",
+    "content_meaning": "items whose descriptions mean what the session's do, in whatever words; needs the "
+    "extra `text`, and encodes the catalogue once, at 6 ms an item, where a placement names it",
     "most_bought": "what is bought most, half of the weight lost every 30 days",
     "session_knn": "what the sessions most like this one went on to (VMIS-kNN, SIGMOD 2022)",
     "covisitation": "what is viewed or bought together with the items of this session",
