@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import random
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from opportune.catalog.text import words
 from opportune.demo.categories import CATEGORIES
 from opportune.demo.retail import Retail
+from opportune.simulate.client import Client
 
 MIN_LINES, MAX_LINES = 3, 40
-TIMEOUT_S = 5.0
 
 
 class Step(NamedTuple):
@@ -128,12 +125,7 @@ class Browser:
     """Speaks to the server for one visitor: one connection, kept open."""
 
     def __init__(self, base_url: str, write_key: str) -> None:
-        address = urlsplit(base_url)
-        self._connection = http.client.HTTPConnection(
-            address.hostname or "127.0.0.1", address.port or 80, timeout=TIMEOUT_S
-        )
-        token = b64encode(f"{write_key}:".encode()).decode()
-        self._headers = {"authorization": f"Basic {token}", "content-type": "application/json"}
+        self._client = Client(base_url, write_key)
 
     def act(self, visitor: Visitor, step: Step) -> None:
         """Carry out one step; raises ``OSError`` or ``http.client.HTTPException`` when the server is away."""
@@ -144,12 +136,12 @@ class Browser:
                 "session_id": visitor.session_id,
                 "context": step.properties,
             }
-            answer = self._post("/v1/decide", body)
+            answer = self._client.post("/v1/decide", body)
             for decision in answer.get("decisions", ()):
                 visitor.follow(decision["decision_id"], [item["item_id"] for item in decision["items"]])
             return
         now = datetime.now(UTC).isoformat()
-        self._post(
+        self._client.post(
             "/v1/track",
             {
                 "event": step.event,
@@ -162,23 +154,7 @@ class Browser:
         )
 
     def close(self) -> None:
-        self._connection.close()
-
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        text = json.dumps(body)
-        try:
-            self._connection.request("POST", path, text, self._headers)
-            response = self._connection.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionError):
-            # The server closes idle connections; once more on a new one.
-            self._connection.close()
-            self._connection.request("POST", path, text, self._headers)
-            response = self._connection.getresponse()
-        data = response.read()
-        if response.status != 200:
-            return {}
-        answer = json.loads(data)
-        return answer if isinstance(answer, dict) else {}
+        self._client.close()
 
 
 def crowd(
