@@ -15,6 +15,7 @@ COMMANDS = {
     "profile": "profile",
     "accounting": "accounting",
     "dead-letters": "dead_letters",
+    "replay": "replay",
     "simulate": "simulate",
     "doctor": "doctor",
     "backup": "backup",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from opportune.catalog.items import Catalog
-from opportune.clock import Clock
+from opportune.clock import Clock, Millis
 from opportune.decide.attribution import DecisionOutcomes
 from opportune.decide.explain import explain
+from opportune.decide.placement import Placements
 from opportune.decide.request import DecisionRecord
+from opportune.decide.whatif import WhatIf, what_if
+from opportune.decide.world import World
 from opportune.engine import entries, keys
 from opportune.engine.checkpoints import Checkpoints
 from opportune.engine.consent_gate import ConsentGate
@@ -41,6 +45,7 @@ class Queries:
     clock: Clock
     consent: ConsentGate
     _checkpoints: Checkpoints
+    _world: World
 
     @property
     def catalog(self) -> Catalog:
@@ -136,6 +141,23 @@ class Queries:
         return {**_named(record), "explanation": explain(record), "outcomes": outcomes.to_list()} | {
             "record": shown
         }
+
+    def what_if(
+        self, placements: Placements, *, since: Millis, kinds: Collection[str] = (), limit: int = 5000
+    ) -> WhatIf:
+        """What the newest ``limit`` decisions from ``since`` on would have been with other placements, and
+        what would have come of them. Reads the whole journal."""
+        newest: deque[int] = deque(maxlen=limit)
+        for seq, data in self.journal.scan(self.journal.first_seq):
+            entry = entries.decode(data)
+            if isinstance(entry, DecisionRecord) and entry.time >= since:
+                newest.append(seq)
+        return what_if(self._world, placements, map(self._with_outcomes, newest), kinds)
+
+    def _with_outcomes(self, seq: int) -> tuple[DecisionRecord, DecisionOutcomes]:
+        record = entries.decode(self.journal.read(seq))
+        assert isinstance(record, DecisionRecord)
+        return record, self.state.records.get(keys.OUTCOMES + record.decision_id)
 
     def accounting(self) -> dict[str, Any]:
         """What became of every received event; the sums agree."""
