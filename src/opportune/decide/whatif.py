@@ -13,7 +13,7 @@ from opportune.decide.attribution import DecisionOutcomes
 from opportune.decide.placement import Placements
 from opportune.decide.replay import replay
 from opportune.decide.request import DecisionRecord
-from opportune.decide.world import World
+from opportune.decide.world import World, new_decision_id
 from opportune.experiments.offpolicy import intervals
 from opportune.experiments.offpolicy.estimators import Estimator, Ips, Rounds, Snips, value
 from opportune.experiments.offpolicy.evaluation import doubts
@@ -56,6 +56,7 @@ def what_if(
     stay as they were, and the verdict says so. Decisions at placements that the file does not have are
     counted and left alone. O(decisions x the cost of a decision), twice.
     """
+    world = msgspec.structs.replace(world, new_id=new_decision_id, degraded=lambda placement, stage: None)
     other = msgspec.structs.replace(world, placements=placements, variants=None)
     found = WhatIf(estimates={})
     weight: list[float] = []
