@@ -52,6 +52,8 @@ from opportune.experiments.definitions import (
     Step,
     Switchback,
 )
+from opportune.experiments.metrics import Measure, Metric
+from opportune.experiments.metrics import Metrics as MetricsFile
 from opportune.identity.rules import IdentityRules
 from opportune.importing.events import FIELDS as EVENT_FIELDS
 from opportune.importing.events import SHORT_NAMES
@@ -320,6 +322,7 @@ FILES = {
     "scores": "learnt models as features; see [predict who buys](../how-to/predict-who-buys.md)",
     "experiments": "what is tried, on whom, and how it is judged",
     "consent": "what people are asked for, what each answer allows, and what silence means where",
+    "metrics": "what experiments measure",
 }
 SHAPES: dict[str, tuple[type, ...]] = {
     "features": (FeatureSet, Feature),
@@ -344,6 +347,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
         Layer,
     ),
     "consent": (ConsentPolicy, Purpose),
+    "metrics": (MetricsFile, Metric, Measure),
 }
 
 

@@ -309,6 +309,7 @@ def test_schema_prints_one_or_all(opportune: Opportune) -> None:
         "scores",
         "experiments",
         "consent",
+        "metrics",
     }
     assert set(everything) == names
     assert opportune("schema", "placements").json == everything["placements"]

@@ -8,7 +8,7 @@ import pytest
 from tests.console.conftest import KEYS, NOW, Seen
 from tests.demo.asgi import Client
 
-PAGES = ["/", "/events", "/people", "/decisions", "/accounting", "/placements"]
+PAGES = ["/", "/events", "/people", "/decisions", "/accounting", "/placements", "/experiments"]
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/people/user_id:ada", "/decisions/x", "/dead-letters/x"])

@@ -27,6 +27,7 @@ _WORKSPACE = {
     "scores.yaml",
     "experiments.yaml",
     "consent.yaml",
+    "metrics.yaml",
 }
 
 

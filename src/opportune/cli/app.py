@@ -17,6 +17,7 @@ COMMANDS = {
     "dead-letters": "dead_letters",
     "replay": "replay",
     "simulate": "simulate",
+    "experiments": "experiments",
     "doctor": "doctor",
     "backup": "backup",
     "restore": "restore",

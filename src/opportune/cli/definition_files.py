@@ -15,6 +15,7 @@ NAMES = (
     "scores",
     "experiments",
     "consent",
+    "metrics",
 )
 SCHEMA_FOLDER = "schemas"
 
@@ -25,6 +26,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from opportune.decide.placement import placements_schema
     from opportune.events.plan import plan_schema
     from opportune.experiments.definitions import Experiments
+    from opportune.experiments.metrics import Metrics
     from opportune.identity.rules import IdentityRules
     from opportune.learn.scores import ScoreSet
     from opportune.profiles.consent.policy import ConsentPolicy
@@ -42,6 +44,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "scores": json_schema(ScoreSet),
         "experiments": json_schema(Experiments),
         "consent": json_schema(ConsentPolicy),
+        "metrics": json_schema(Metrics),
     }
     return {
         name: {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.yaml", **schema}

@@ -83,6 +83,7 @@ def command(
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
     from opportune.server.run import serve
+    from opportune.warehouse.reports import Reports
 
     folder = data_dir or FOLDER / (csv.stem if csv else SHIPPED)
     if fresh:
@@ -96,7 +97,7 @@ def command(
             load_catalogue(engine, retail, now)
         keys = load_keys(folder)
         mounts = [
-            console_mount(engine, keys, shop_url="/"),
+            console_mount(engine, keys, shop_url="/", reports=Reports(engine)),
             _shop(engine, keys.write, retail, own_data=bool(csv)),
         ]
         crowd: list[subprocess.Popen[bytes]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import console
-from opportune.cli.serving import CONSOLE, announce_keys, console_mount
+from opportune.cli.serving import CONSOLE, announce_keys, console_mount, watch_guardrails
 from opportune.cli.target import open_engine
 
 
@@ -59,6 +60,7 @@ def command(
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
     from opportune.server.run import serve
+    from opportune.warehouse.reports import Reports
 
     configure(log_format, log_level.upper())
     every = int(checkpoint_every * 1000)
@@ -71,5 +73,15 @@ def command(
                 console().print(f"console     {address}{CONSOLE}/")
             console().print(f"ready on {address}")
 
-        mounts = [] if no_console else [console_mount(engine, keys)]
-        serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce)
+        reports = Reports.of(engine, data_dir)
+        watching: list[asyncio.Task[None]] = []
+
+        def warm() -> None:
+            if any(experiment.guardrails for experiment in engine.workspace.experiments):
+                watching.append(asyncio.get_running_loop().create_task(watch_guardrails(reports)))
+
+        mounts = [] if no_console else [console_mount(engine, keys, reports=reports)]
+        try:
+            serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce, warm=warm)
+        finally:
+            reports.close()

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from opportune.cli.output import console
+from opportune.errors import OpportuneError
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from opportune import Engine
     from opportune.server.auth import Keys
+    from opportune.warehouse.reports import Reports
 
 CONSOLE = "/console"
+SLICE = 500
+log = logging.getLogger("opportune.experiments")
 
 
-def console_mount(engine: Engine, keys: Keys, *, shop_url: str = "") -> BaseRoute:
+def console_mount(
+    engine: Engine, keys: Keys, *, shop_url: str = "", reports: Reports | None = None
+) -> BaseRoute:
     """The console under :data:`CONSOLE`."""
     from starlette.routing import Mount
 
     from opportune.console import create_console
     from opportune.server.sessions import Sessions
 
-    return Mount(CONSOLE, create_console(engine, Sessions(keys), shop_url=shop_url))
+    return Mount(CONSOLE, create_console(engine, Sessions(keys), shop_url=shop_url, reports=reports))
 
 
 def announce_keys(keys: Keys, *, always: bool = False) -> None:
@@ -33,3 +41,21 @@ def announce_keys(keys: Keys, *, always: bool = False) -> None:
         out.print(f"secret key  {keys.secret}")
     else:
         out.print("secret key  hidden, show it with 'opportune keys --secret'")
+
+
+WATCH_EVERY_S = 60.0
+
+
+async def watch_guardrails(reports: Reports, every_s: float = WATCH_EVERY_S) -> None:
+    """Stop experiments that break a guardrail, looked at every minute, as long as the server runs. The tables
+    catch up in slices between requests; the reports are made in a thread."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            while reports.catch_up(SLICE):
+                await asyncio.sleep(0)
+            for experiment_id, why in await asyncio.to_thread(lambda: list(reports.breaches())):
+                log.warning("stopped the experiment %s: %s", experiment_id, why)
+                reports.stop(experiment_id, why)
+        except OpportuneError as error:
+            log.warning("guardrails are not watched: %s", error)

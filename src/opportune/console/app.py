@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -17,14 +17,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from opportune.console import charts, identity_graph, words
+from opportune.console import charts, identity_graph, lifts, words
 from opportune.console.assets import Assets
 from opportune.console.desk import Desk, Engine
 from opportune.console.safety import SafetyHeaders
+from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
 from opportune.errors import InvalidRequest, OpportuneError, Unauthorized
 from opportune.events.verdicts import DUPLICATE, STORED
 from opportune.server.sessions import Sessions
+from opportune.warehouse.reports import Reports
 
 HERE = Path(__file__).parent
 FORM_BYTES = 2 * 1024 * 1024
@@ -40,14 +42,18 @@ SAID = {
 }
 
 
-def create_console(engine: Engine, sessions: Sessions, *, shop_url: str = "") -> Starlette:
-    """The console, to mount anywhere (usually ``/console``). ``shop_url`` links back to the demo shop."""
-    return _Console(Desk(engine), sessions, shop_url).app
+def create_console(
+    engine: Engine, sessions: Sessions, *, shop_url: str = "", reports: Reports | None = None
+) -> Starlette:
+    """The console, to mount anywhere (usually ``/console``). ``shop_url`` links back to the demo shop;
+    ``reports`` are those of the same engine."""
+    return _Console(Desk(engine), sessions, shop_url, Trials(reports)).app
 
 
 class _Console:
-    def __init__(self, desk: Desk, sessions: Sessions, shop_url: str) -> None:
+    def __init__(self, desk: Desk, sessions: Sessions, shop_url: str, trials: Trials) -> None:
         self.desk = desk
+        self.trials = trials
         self.sessions = sessions
         self.assets = Assets(HERE / "static", "/static")
         self.pages = Environment(
@@ -58,7 +64,7 @@ class _Console:
             lstrip_blocks=True,
         )
         self.pages.globals.update(
-            charts=charts, graph=identity_graph.graph, shop_url=shop_url, Step=charts.Step
+            charts=charts, lifts=lifts, graph=identity_graph.graph, shop_url=shop_url, Step=charts.Step
         )
         self.pages.filters.update(
             moment=words.moment, iso=words.iso, ago=words.ago, value=words.value, feature=words.feature,
@@ -85,6 +91,9 @@ class _Console:
             Route("/dead-letters/{key}/replay", self.replay, methods=["POST"]),
             Route("/dead-letters/{key}/discard", self.discard, methods=["POST"]),
             *self._page("/placements", "placements", desk.placements),
+            *self._page("/experiments", "experiments", desk.experiments),
+            *self._report("/experiments/{key}", "experiment", self._experiment),
+            *self._report("/business", "business", self._business),
             Route("/login", self.login, methods=["GET", "POST"]),
             Route("/logout", self.logout, methods=["POST"]),
             Route("/static/{name}", self.assets.respond),
@@ -120,6 +129,28 @@ class _Console:
             Route(f"{path}/{{key{kind}}}.json", _on_loop(as_json)),
             Route(f"{path}/{{key{kind}}}", _on_loop(page)),
         ]
+
+    def _report(
+        self, path: str, name: str, ask: Callable[[Request], Awaitable[dict[str, Any]]]
+    ) -> list[Route]:
+        """A page that takes its time: the tables catch up in slices, the report is made in a thread."""
+
+        async def page(request: Request) -> Response:
+            self.sessions.require(request)
+            return self._render(request, f"{name}.html", section=name, **await ask(request))
+
+        async def as_json(request: Request) -> Response:
+            self.sessions.require(request)
+            return _json(await ask(request))
+
+        page.__name__, as_json.__name__ = f"console_{name}", f"console_{name}_json"
+        return [Route(f"{path}.json", as_json), Route(path, page)]
+
+    async def _experiment(self, request: Request) -> dict[str, Any]:
+        return await self.trials.report(request.path_params["key"])
+
+    async def _business(self, request: Request) -> dict[str, Any]:
+        return await self.trials.business()
 
     # -- sign-in
 

@@ -14,11 +14,13 @@ from opportune.catalog.items import Catalog
 from opportune.clock import Clock
 from opportune.console.pulse import Pulse
 from opportune.engine.admission import Admission
+from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest, NotFound
 from opportune.events import dead_letters
 from opportune.events.event import DeadLetter
 from opportune.events.identifiers import ORDER
+from opportune.experiments.switch import listed
 
 LIVE_ROWS = 100
 SCANNED = 500
@@ -31,6 +33,7 @@ class Engine(Protocol):
 
     clock: Clock
     workspace: Workspace
+    state: State
 
     @property
     def catalog(self) -> Catalog: ...
@@ -190,6 +193,13 @@ class Desk:
         return {
             "definitions": workspace.revision,
             "placements": [msgspec.to_builtins(p, str_keys=True) for p in workspace.placements],
+        }
+
+    def experiments(self, query: Query) -> dict[str, Any]:
+        """What is tried, as it is declared and as it stands."""
+        return {
+            "definitions": self.engine.workspace.revision,
+            "experiments": listed(self.engine.workspace.experiments, self.engine.state.switches),
         }
 
     def _known_as(self, wanted: str) -> list[str]:

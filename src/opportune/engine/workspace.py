@@ -11,9 +11,10 @@ import msgspec
 
 from opportune.config.definitions import load, read
 from opportune.decide.placement import SOURCES, Placements, default_placements, load_placements
-from opportune.errors import InvalidDefinition
+from opportune.errors import InvalidDefinition, NotFound
 from opportune.events.plan import EMPTY, Plan, load_plan
 from opportune.experiments.definitions import Experiments, parse_experiments
+from opportune.experiments.metrics import Metrics, parse_metrics
 from opportune.identity.rules import IdentityRules, parse_rules
 from opportune.learn.scores import ScoreOf, ScoreSet, compiled
 from opportune.profiles.consent.policy import ConsentPolicy, parse_policy
@@ -28,9 +29,13 @@ IDENTITY = "identity.yaml"
 INTENTS = "intents.yaml"
 SEGMENTS = "segments.yaml"
 EXPERIMENTS = "experiments.yaml"
+METRICS = "metrics.yaml"
 SCORES = "scores.yaml"
 CONSENT = "consent.yaml"
-FILES = (FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS, SCORES, CONSENT)
+FILES = (
+    FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS, METRICS, SCORES,
+    CONSENT,
+)  # fmt: skip
 
 
 class Workspace(msgspec.Struct, frozen=True):
@@ -43,6 +48,7 @@ class Workspace(msgspec.Struct, frozen=True):
     intents: IntentSet = IntentSet()
     segments: Segments = msgspec.field(default_factory=Segments)
     experiments: Experiments = Experiments()
+    metrics: Metrics = Metrics()
     scores: Mapping[str, ScoreOf] = {}
     consent: ConsentPolicy = ConsentPolicy()
     revision: str = "defaults"
@@ -82,6 +88,9 @@ def load_workspace(folder: Path | None) -> Workspace:
         else default_placements(SOURCES)
     )
     _check_segments(placements, segments)
+    experiments = parse_experiments(read(present[EXPERIMENTS])) if EXPERIMENTS in present else Experiments()
+    metrics = parse_metrics(read(present[METRICS])) if METRICS in present else Metrics()
+    _check_metrics(experiments, metrics)
     return Workspace(
         features=features,
         placements=placements,
@@ -92,10 +101,9 @@ def load_workspace(folder: Path | None) -> Workspace:
         intents=intents,
         segments=segments,
         scores=scores,
-        experiments=parse_experiments(read(present[EXPERIMENTS]), name=EXPERIMENTS)
-        if EXPERIMENTS in present
-        else Experiments(),
         consent=parse_policy(read(present[CONSENT])) if CONSENT in present else ConsentPolicy(),
+        experiments=experiments,
+        metrics=metrics,
         revision=digest.hexdigest() if present else "defaults",
     )
 
@@ -111,6 +119,21 @@ def _model_file(folder: Path, name: str) -> bytes:
             where=SCORES,
             remedy="train it, or correct its path, which starts at the workspace",
         ) from error
+
+
+def _check_metrics(experiments: Experiments, metrics: Metrics) -> None:
+    """Every metric that an experiment names must be there. Raises :class:`InvalidDefinition`."""
+    for experiment in experiments.with_holdout():
+        for name in (*experiment.metrics, *(rail.metric for rail in experiment.guardrails)):
+            try:
+                metrics.get(name)
+            except NotFound as error:
+                raise InvalidDefinition(
+                    error.what,
+                    seen=name,
+                    where=f"{EXPERIMENTS} {experiment.id} $.metrics",
+                    remedy=f"declare it in {METRICS}, or use one of those: {error.remedy}",
+                ) from error
 
 
 def _check_segments(placements: Placements, segments: Segments) -> None:

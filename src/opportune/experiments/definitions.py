@@ -27,6 +27,8 @@ Span = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,4}[mhd]$")]
 
 HOLDOUT = "holdout"
 """The universal holdout is an experiment of this id: what can be asked of one can be asked of it."""
+MONEY = ("revenue", "conversion")
+"""What the holdout is always judged by."""
 HELD, TREATED = "held", "treated"
 WEIGHTS_TOLERANCE = 1e-6
 MAX_ARMS = 32
@@ -186,7 +188,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The share of people for whom nothing is personalized and nothing is tried, so that what all of it earns
     can be measured. They see each placement with ``change`` applied: what is popular, unless said otherwise.
-    ``placements`` limits it; without any it is everywhere."""
+    ``placements`` limits it; without any it is everywhere. ``metrics`` are measured besides revenue and
+    conversion."""
 
     share: Share
     change: Change = Change(
@@ -197,7 +200,7 @@ class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placements: tuple[Name, ...] = ()
     salt: str = HOLDOUT
     hash: HashName = "blake2b"
-    metrics: tuple[Name, ...] = ("revenue", "conversion")
+    metrics: tuple[Name, ...] = ()
 
 
 class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,7 +247,7 @@ def holdout_experiment(holdout: Holdout) -> Experiment:
         arms=(Arm(HELD, holdout.share, holdout.change), Arm(TREATED, 1 - holdout.share)),
         salt=holdout.salt,
         hash=holdout.hash,
-        metrics=holdout.metrics,
+        metrics=tuple(dict.fromkeys((*MONEY, *holdout.metrics))),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -73,6 +73,10 @@ class Queries(Protocol):
 
     @property
     def revision(self) -> str: ...
+
+    def switch_experiment(
+        self, experiment_id: str, action: Literal["stop", "resume"], why: str
+    ) -> Admission: ...
 
     def profile(self, identifier: str) -> dict[str, Any]: ...
 

@@ -10,7 +10,7 @@ import msgspec
 from opportune.decide.flags import Evaluation
 from opportune.decide.recommendations import RecommendationsAnswer, RecommendationsRequest
 from opportune.decide.request import DecideRequest, DecideResponse
-from opportune.server import cloudevents, decisions, docs, ingest, ofrep, pixel, probes, reads
+from opportune.server import cloudevents, decisions, docs, experiments, ingest, ofrep, pixel, probes, reads
 from opportune.server.call import Call, Reply
 from opportune.server.pending import Pending
 from opportune.server.service import Service
@@ -212,6 +212,28 @@ ROUTES: tuple[Route, ...] = (
         cors=True,
         request=ofrep.FlagRequest,
         response=Evaluation,
+    ),
+    Route(
+        "POST",
+        "/v1/experiments/{experiment_id}/stop",
+        experiments.stop,
+        "decide",
+        "Stop a running experiment: everybody sees the placements as they are",
+        access="secret",
+        request=experiments.SwitchRequest,
+        response=experiments.Switched,
+        body_required=False,
+    ),
+    Route(
+        "POST",
+        "/v1/experiments/{experiment_id}/resume",
+        experiments.resume,
+        "decide",
+        "Let a stopped experiment go on; people stay where they were",
+        access="secret",
+        request=experiments.SwitchRequest,
+        response=experiments.Switched,
+        body_required=False,
     ),
     Route(
         "GET",

@@ -252,7 +252,7 @@ class Analysis:
             daily as (select u.unit, u.arm, (v.time - u.time) // {DAY} as day, sum({what}) as y
                 from units u join v on v.who = u.who
                 where v.time >= u.time and v.time < u.time + {days * DAY} group by all)
-            select day, arm, sum(y), sum(y * y) from daily group by all
+            select day, arm, sum(y)::double, sum(y * y)::double from daily group by all
         """).fetchall()  # fmt: skip
         n_of = dict(self._c.execute("select arm, count(*) from units group by 1").fetchall())
         found: dict[int, dict[str, Sums]] = {}

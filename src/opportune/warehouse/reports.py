@@ -1,0 +1,157 @@
+"""Reports of a running engine: the derived tables kept up with its journal, and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from opportune.engine import entries
+from opportune.engine.engine import Engine
+from opportune.engine.entries import Entry
+from opportune.errors import NotFound
+from opportune.experiments.definitions import HELD, HOLDOUT, TREATED
+from opportune.experiments.statistics.intervals import Interval
+from opportune.experiments.statistics.ratio_check import RatioCheck
+from opportune.experiments.switch import listed
+from opportune.warehouse.report import Report, report
+from opportune.warehouse.tables import FILE, FOLDER, Tables, connect
+
+SLICE = 500
+"""Entries taken in at a time while a server answers others: some tens of milliseconds."""
+
+
+class Business(msgspec.Struct, frozen=True):
+    """What personalization earned, against the people for whom there was none. ``earned`` is the money of all
+    treated people together that they would not have spent, with its interval (always valid)."""
+
+    held: int
+    treated: int
+    per_held: float
+    per_treated: float
+    lift: float
+    lift_interval: Interval
+    earned: float
+    earned_interval: Interval
+    conversion_lift: float
+    conversion_interval: Interval
+    check: RatioCheck
+    days: int
+    over_time: list[dict[str, Any]]
+    sentence: str
+    messages: list[str]
+
+
+class Reports:
+    """Reports of one engine. :meth:`catch_up` belongs to the engine's thread; :meth:`report` and
+    :meth:`business` may run in any, each on its own connection."""
+
+    def __init__(self, engine: Engine, path: Path | None = None) -> None:
+        self.engine = engine
+        self._path = path
+        self._tables: Tables | None = None
+
+    @classmethod
+    def of(cls, engine: Engine, data_dir: Path) -> Reports:
+        return cls(engine, data_dir / FOLDER / FILE)
+
+    @property
+    def tables(self) -> Tables:
+        if self._tables is None:
+            self._tables = Tables(connect(self._path))
+        return self._tables
+
+    def catch_up(self, most: int | None = None) -> int:
+        """Take in what the journal has on disk beyond what was taken in; how many entries, ``most`` at once.
+        What was archived before it could be read is gone for reports."""
+        tables, journal = self.tables, self.engine.journal
+        start = max(tables.reached, journal.first_seq)
+        if start >= journal.durable_seq:
+            return 0
+        found: Iterator[tuple[int, Entry]] = (
+            (seq, entries.decode(data)) for seq, data in islice(journal.scan(start), most)
+        )
+        return tables.follow(found, lambda identifier: self.engine.component(identifier).identifiers)
+
+    def list(self) -> list[dict[str, Any]]:
+        """Every experiment as it is declared and as it stands."""
+        return listed(self.engine.workspace.experiments, self.engine.state.switches)
+
+    def report(self, experiment_id: str, *, over_time: bool = True, exclude_flips: bool = False) -> Report:
+        """Raises :class:`NotFound`."""
+        workspace = self.engine.workspace
+        return report(
+            self.tables.connection.cursor(),
+            workspace.experiments.get(experiment_id),
+            workspace.metrics,
+            self.engine.clock(),
+            over_time=over_time,
+            exclude_flips=exclude_flips,
+        )
+
+    def business(self) -> Business:
+        """The page for finance. Raises :class:`NotFound` when nobody is held out."""
+        if self.engine.workspace.experiments.holdout is None:
+            raise NotFound(
+                "there is no universal holdout, so nothing says what personalization earns",
+                remedy="declare one in experiments.yaml: holdout: {share: 0.05}",
+            )
+        return business_of(self.report(HOLDOUT))
+
+    def breaches(self) -> Iterator[tuple[str, str]]:
+        """(experiment, why) for every running experiment that broke a guardrail."""
+        stopped = self.engine.state.switches.stopped
+        for experiment in self.engine.workspace.experiments:
+            if experiment.status != "running" or not experiment.guardrails or experiment.id in stopped:
+                continue
+            for rail in self.report(experiment.id, over_time=False).guardrails:
+                if rail.breached:
+                    yield experiment.id, rail.message
+                    break
+
+    def stop(self, experiment_id: str, why: str) -> None:
+        """Stop an experiment for good reason; on the engine's thread."""
+        self.engine.commit(self.engine.switch_experiment(experiment_id, "stop", why))
+
+    def close(self) -> None:
+        if self._tables is not None:
+            self._tables.close()
+            self._tables = None
+
+
+def business_of(found: Report) -> Business:
+    """The holdout's report as money."""
+    revenue, conversion = found.metrics[0], found.metrics[1]
+    told, converted = revenue.comparisons[0], conversion.comparisons[0]
+    held, treated = found.arms[HELD], found.arms[TREATED]
+    scale = abs(revenue.control) * treated
+    earned = told.difference * treated
+    low, high = told.lift_interval.low * scale, told.lift_interval.high * scale
+    if found.check.wrong:
+        sentence = f"Do not read on: {found.because}."
+    elif low > 0:
+        sentence = f"Personalization earned {earned:,.0f}, and surely more than {low:,.0f}."
+    elif high < 0:
+        sentence = f"Personalization cost {-earned:,.0f}, and surely more than {-high:,.0f}."
+    else:
+        sentence = f"Not settled yet: between {low:,.0f} and {high:,.0f}."
+    return Business(
+        held,
+        treated,
+        revenue.control,
+        told.value,
+        told.lift,
+        told.lift_interval,
+        earned,
+        Interval(low, high, told.p),
+        converted.lift,
+        converted.lift_interval,
+        found.check,
+        found.days,
+        revenue.over_time,
+        sentence,
+        found.messages,
+    )

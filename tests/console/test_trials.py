@@ -1,0 +1,81 @@
+"""The pages of experiments: reports as HTML and as JSON."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.console.conftest import KEYS
+from tests.demo.asgi import Client
+from tests.warehouse.test_reports import shop
+
+from opportune.console import create_console
+from opportune.console.lifts import Lift, intervals, over_time, percent
+from opportune.server.sessions import Sessions
+from opportune.warehouse.reports import Reports
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Client]:
+    engine, data = shop(tmp_path)
+    with engine:
+        reports = Reports.of(engine, data)
+        client = Client(create_console(engine, Sessions(KEYS, engine.clock), reports=reports))
+        assert client.post("/login", {"key": KEYS.secret}).status_code == 303
+        yield client
+        reports.close()
+
+
+def test_the_list_links_to_the_reports(console: Client) -> None:
+    page = console.get("/experiments").text
+    assert 'href="/experiments/t"' in page
+    assert 'href="/business"' in page
+    assert [e["id"] for e in console.get("/experiments.json").json()["experiments"]] == ["t", "holdout"]
+
+
+def test_the_live_page(console: Client) -> None:
+    page = console.get("/experiments/t")
+    assert page.status_code == 200
+    assert page.text.count("<h1>") == 1
+    assert "orders placed by over time" in page.text
+    assert "Guardrails" in page.text
+    told = console.get("/experiments/t.json").json()["report"]
+    assert told["verdict"] in ("ship", "no_difference", "wait", "stop")
+    lift = told["metrics"][0]["comparisons"][0]["lift"]
+    assert percent(lift) in page.text
+
+
+def test_the_page_for_finance(console: Client) -> None:
+    page = console.get("/business")
+    told = console.get("/business.json").json()["business"]
+    assert told["sentence"] in page.text
+    assert f"{told['held']:,} held out" in page.text
+    assert 'role="img" aria-label="Revenue per person over time:' in page.text
+
+
+def test_unknown_experiments_and_strangers(console: Client) -> None:
+    assert console.get("/experiments/x").status_code == 404
+    answer = console.get("/experiments/x.json")
+    assert answer.json()["message"] == "no such experiment"
+
+
+def test_a_console_without_reports_says_so(visitor: Client) -> None:
+    answer = visitor.get("/business.json", headers={"authorization": f"Bearer {KEYS.secret}"})
+    assert answer.json()["message"] == "this console has no reports"
+
+
+def test_lifts_are_drawn_on_one_scale() -> None:
+    rows = [Lift("a", 0.1, 0.05, 0.2), Lift("b", -0.1, -0.2, 0.0)]
+    boxes = re.findall(r'mark-b" x="([\d.]+)" y="6" width="([\d.]+)"', intervals(rows, caption="c"))
+    assert boxes == [("625.0", "375.0"), ("0.0", "500.0")]  # 0.05 and 0.2 of 0.2, right of the middle at 500
+    assert "unbounded" in intervals([Lift("a", 0.0, -math.inf, math.inf)], caption="c")
+
+
+def test_a_band_closes_in() -> None:
+    drawn = over_time([(20_000, 0.1, -0.3, 0.5), (20_001, 0.1, 0.0, 0.2)], caption="c")
+    assert 'aria-label="c: +10.00%, from +0.00% to +20.00%"' in drawn
+    assert "2024-10-04" in drawn
+    assert over_time([], caption="c")
