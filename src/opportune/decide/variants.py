@@ -10,7 +10,7 @@ import msgspec
 from opportune.clock import Millis
 from opportune.decide.placement import Placement, Placements, check_sources
 from opportune.errors import InvalidDefinition
-from opportune.experiments.assignment import Assigned, Assigner, Assignment, Subject
+from opportune.experiments.assignment import Assigned, Assigner, Assignment, Choosers, Subject
 from opportune.experiments.definitions import NO_CHANGE, Change, Experiments
 
 NO_RANKER = "none"
@@ -55,8 +55,9 @@ class Variants:
         placements: Placements,
         sources: Collection[str],
         stopped: Collection[str] = (),
+        choosers: Choosers | None = None,
     ) -> None:
-        self.assigner = Assigner(experiments, stopped)
+        self.assigner = Assigner(experiments, stopped, choosers)
         self._changes: dict[tuple[str, str], Change] = {}
         self._ready: dict[tuple[str, tuple[tuple[str, str], ...]], Variant] = {}
         for i, experiment in enumerate(experiments.with_holdout()):

@@ -25,6 +25,7 @@ NUMBERING_BLOB = "catalog/numbering"
 ACCOUNTING_BLOB = "accounting"
 DEAD_LETTERS_BLOB = "dead-letters"
 SWITCHES_BLOB = "experiments/switches"
+BANDITS_BLOB = "experiments/bandits"
 EVERY: Millis = MINUTE
 DIRTY = 20_000
 """Changed records that are worth a checkpoint before its time."""
@@ -121,6 +122,7 @@ class Checkpoints:
             ACCOUNTING_BLOB: msgspec.msgpack.encode(state.accounting),
             DEAD_LETTERS_BLOB: msgspec.msgpack.encode(state.dead_letters),
             SWITCHES_BLOB: msgspec.msgpack.encode(state.switches),
+            BANDITS_BLOB: msgspec.msgpack.encode(state.bandits.known),
         }
         self._current = state.records.checkpoint(state.next_seq, {}, blobs)
         self._items = state.catalog.take_dirty()

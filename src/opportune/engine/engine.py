@@ -161,7 +161,10 @@ class Engine(Queries):
         experiments = self.workspace.experiments
         if not experiments:
             return None
-        return Variants(experiments, self.workspace.placements, SOURCES, self.state.switches.stopped)
+        state = self.state
+        return Variants(
+            experiments, self.workspace.placements, SOURCES, state.switches.stopped, state.bandits.chooser
+        )
 
     # -- the first verb
 

@@ -12,6 +12,7 @@ from opportune.decide.attribution import OUTCOMES_CODEC
 from opportune.engine import entries, keys
 from opportune.engine.checkpoints import (
     ACCOUNTING_BLOB,
+    BANDITS_BLOB,
     DEAD_LETTERS_BLOB,
     NUMBERING_BLOB,
     SWITCHES_BLOB,
@@ -26,6 +27,7 @@ from opportune.events.accounting import Accounting
 from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.event import Event
+from opportune.experiments.bandits.running import Bandits, Known
 from opportune.experiments.switch import Switches
 from opportune.profiles.schema import ProfileSchema
 from opportune.stores.cache import Codec, RecordCache
@@ -113,6 +115,9 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
         letters = msgspec.msgpack.decode(store.read_blob(DEAD_LETTERS_BLOB), type=DeadLetters)
     if SWITCHES_BLOB in blobs:
         switches = msgspec.msgpack.decode(store.read_blob(SWITCHES_BLOB), type=Switches)
+    bandits = Known(learnt={}, waiting={})
+    if BANDITS_BLOB in blobs:
+        bandits = msgspec.msgpack.decode(store.read_blob(BANDITS_BLOB), type=Known)
     return State(
         RecordCache(store, _codecs(schemas)),
         schemas,
@@ -123,6 +128,14 @@ def _state_of(store: RecordStore, workspace: Workspace) -> State:
         dead_letters=letters,
         rules=workspace.identity,
         switches=switches,
+        bandits=Bandits(
+            {
+                e.id: (e.bandit, e.bandit.bandit(tuple(arm.id for arm in e.variants())))
+                for e in workspace.experiments
+                if e.bandit is not None
+            },
+            bandits,
+        ),
     )
 
 

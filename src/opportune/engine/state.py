@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from opportune.catalog.items import Catalog
-from opportune.decide.attribution import DecisionOutcomes
+from opportune.decide.attribution import DecisionOutcomes, outcomes_of
 from opportune.decide.request import DecisionRecord
 from opportune.engine import keys
 from opportune.engine.entries import Entry
@@ -23,6 +23,7 @@ from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import DeadLetter, Event, Line, Resolved, Tally
+from opportune.experiments.bandits.running import Bandits
 from opportune.experiments.switch import Switch, Switches
 from opportune.identity.remembered import Components
 from opportune.identity.rules import IdentityRules
@@ -56,6 +57,7 @@ class State:
         dead_letters: DeadLetters,
         rules: IdentityRules,
         switches: Switches,
+        bandits: Bandits,
     ) -> None:
         self.records = records
         self.person = schemas["person"]
@@ -67,6 +69,7 @@ class State:
         self.accounting = accounting
         self.dead_letters = dead_letters
         self.switches = switches
+        self.bandits = bandits
         self.recent_events: deque[int] = deque(maxlen=RECENT)
         self.recent_decisions: deque[int] = deque(maxlen=RECENT)
         self.next_seq = 1
@@ -143,6 +146,10 @@ class State:
             outcomes: DecisionOutcomes = records.touch(keys.OUTCOMES + event.decision_id)
             if seq > outcomes.offset:
                 outcomes.fold(event, seq)
+            if self.bandits.allocations:
+                kinds = {outcome.kind for outcome in outcomes_of(event)}
+                if kinds:
+                    self.bandits.outcome(seq, event.decision_id, event.time, kinds)
 
     def _consent(self, seq: int, event: Event, said: Statement) -> None:
         """Remember what the event says about consent under each identifier that it names. An event that may
@@ -158,6 +165,9 @@ class State:
 
     def _decision(self, seq: int, record: DecisionRecord) -> None:
         self.recent_decisions.append(seq)
+        if self.bandits.allocations and record.assignments:
+            words = [(a.experiment, a.arm, a.x) for a in record.assignments if a.why == "bandit"]
+            self.bandits.decided(seq, record.decision_id, record.time, words)
         if record.identifiers:
             leaf = self.records.touch(keys.LEAF + record.identifiers[0])
             if seq > leaf.offset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import msgspec
 
 from opportune.clock import Millis
 from opportune.experiments.audience import Attributes, audience
+from opportune.experiments.bandits.chooser import Chooser
 from opportune.experiments.buckets import choose, ranges
 from opportune.experiments.definitions import (
     HELD,
@@ -22,14 +24,20 @@ from opportune.experiments.definitions import (
 from opportune.experiments.hashing import hasher, layer_hasher
 from opportune.profiles.exposed import stands
 
-Why = Literal["assigned", "sticky", "shipped", "removed"]
+Why = Literal["assigned", "sticky", "shipped", "removed", "bandit"]
 """``assigned`` by the hash; ``sticky`` because an exposure stands; ``shipped`` to everybody; ``removed``: the
-arm that stands is no longer in the definition, so the unit sees the placement as it is."""
+arm that stands is no longer in the definition, so the unit sees the placement as it is; ``bandit`` by what it
+has learnt: the unit keeps its draw, and so its arm while the shares stand."""
+
+
+Choosers = Callable[[str, Millis], Chooser]
+"""(experiment, now) -> what its bandit draws from."""
 
 
 class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One experiment's word on one unit. ``key`` is what the exposure is kept under, empty when it is not;
-    ``propensity`` is the chance that this unit had of this arm among those in the experiment."""
+    ``propensity`` is the chance that this unit had of this arm among those in the experiment. ``x`` is what a
+    contextual bandit knew."""
 
     experiment: str
     arm: str
@@ -37,6 +45,7 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     propensity: float = 1.0
     why: Why = "assigned"
     key: str = ""
+    x: tuple[float, ...] = ()
 
 
 class Assigned(msgspec.Struct, frozen=True):
@@ -64,12 +73,15 @@ class _Compiled:
     """One experiment, ready for the hot path."""
 
     __slots__ = (
-        "_ramp", "arms", "audience", "changes", "coverage", "definition", "draw", "end", "id", "layer_draw",
-        "period", "ranges", "slots", "start", "unit", "weights",
+        "_ramp", "arms", "audience", "changes", "chooser", "coverage", "definition", "draw", "end", "id",
+        "layer_draw", "period", "ranges", "slots", "start", "unit", "weights",
     )  # fmt: skip
 
-    def __init__(self, definition: Experiment, layer_hash: Any = None) -> None:
+    def __init__(
+        self, definition: Experiment, layer_hash: Any = None, choosers: Choosers | None = None
+    ) -> None:
         variants = definition.variants()
+        self.chooser = choosers if definition.bandit is not None else None
         self.definition = definition
         self.id = definition.id
         self.unit = definition.unit
@@ -92,6 +104,15 @@ class _Compiled:
             for step in definition.ramp.steps:
                 self._ramp.append((at, ranges(self.weights, step.coverage)))
                 at += span_ms(step.hold)
+
+    def _inputs(self, subject: Subject) -> tuple[float, ...]:
+        """The numbers that the bandit's features name."""
+        allocation = self.definition.bandit
+        if allocation is None or not allocation.features:
+            return ()
+        known = subject.attributes()
+        values = [known.get(name) for name in allocation.features]
+        return tuple([float(v) if isinstance(v, int | float) and math.isfinite(v) else 0.0 for v in values])
 
     def ranges_at(self, now: Millis) -> list[tuple[float, float]]:
         found = self.ranges
@@ -121,6 +142,8 @@ class _Compiled:
 
     def key(self, value: str) -> str:
         """What exposures are kept under; those of sessions and periods are not kept, their hash says all."""
+        if self.chooser is not None:
+            return ""
         if self.unit == "person":
             return self.id
         if self.unit == "anonymous_id" or self.unit == "account":
@@ -148,6 +171,10 @@ class _Compiled:
             return None
         if self.audience is not None and not self.audience(subject.attributes()):
             return None
+        if self.chooser is not None:
+            x = self._inputs(subject)
+            drawn = self.chooser(self.id, now).choose(self.draw(value), x)
+            return Assignment(self.id, drawn.arm, value, drawn.propensity, "bandit", "", x)
         index = choose(self.draw(value), self.ranges_at(now) if self._ramp else self.ranges)
         if index < 0:
             return None
@@ -161,12 +188,14 @@ class Assigner:
     placement as it is.
     """
 
-    def __init__(self, definitions: Experiments, stopped: Collection[str] = ()) -> None:
+    def __init__(
+        self, definitions: Experiments, stopped: Collection[str] = (), choosers: Choosers | None = None
+    ) -> None:
         self.definitions = definitions
         self.stopped = frozenset(stopped)
         hashes = {layer.id: layer.hash for layer in definitions.layers}
         self._by_id = {
-            e.id: _Compiled(e, hashes.get(e.layer))
+            e.id: _Compiled(e, hashes.get(e.layer), choosers)
             for e in definitions.experiments
             if e.id not in self.stopped and (e.status == "running" or e.ship)
         }

@@ -14,6 +14,7 @@ from opportune.clock import DAY, HOUR, MINUTE, Millis
 from opportune.config import definitions
 from opportune.errors import InvalidDefinition, NotFound
 from opportune.experiments.audience import audience
+from opportune.experiments.bandits.running import Allocation
 from opportune.experiments.buckets import equal_weights
 from opportune.experiments.hashing import HashName
 
@@ -130,6 +131,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclude each other: each takes its ``slots``, a stretch of [0, 1). ``audience`` and ``coverage`` are asked
     when somebody comes in, never again. ``salt`` defaults to the id. A new id is a new randomization.
     ``metrics``: the first one decides. ``dimensions`` are context fields that the report splits by.
+    With ``bandit`` the arms' weights are not used: traffic follows the rewards.
     """
 
     id: Name
@@ -156,6 +158,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dimensions: tuple[str, ...] = ()
     alpha: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.05
     minimum: Minimum = Minimum()
+    bandit: Allocation | None = None
 
     def variants(self) -> tuple[Arm, ...]:
         """The arms with their weights; those of a factorial experiment are its combinations."""
@@ -361,6 +364,16 @@ def _check(experiment: Experiment, where: str) -> None:
             moment(getattr(experiment, field))
         except InvalidDefinition as error:
             raise wrong(error.what, field, error.seen, error.remedy) from error
+    if experiment.bandit is not None:
+        for field in ("ramp", "switchback"):
+            if getattr(experiment, field) is not None:
+                raise wrong("a bandit moves its traffic itself", field, "given", "leave it out")
+        if experiment.coverage < 1:
+            raise wrong("a bandit has all of its audience", "coverage", experiment.coverage, "leave it out")
+        try:
+            experiment.bandit.bandit(tuple(arm.id for arm in experiment.variants()))
+        except InvalidDefinition as error:
+            raise wrong(error.what, f"bandit.{error.where}", error.seen, error.remedy) from error
     if experiment.ramp is not None:
         steps = experiment.ramp.steps
         if experiment.start is None:
