@@ -51,7 +51,8 @@ class PropensityModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Propensity:
-    """A :class:`PropensityModel` that answers. ``read`` is about 30 us; ``read_many`` is 1 us a row."""
+    """A :class:`PropensityModel` that answers. ``read`` is 0.4 ms for 700 trees: the scorer works on
+    blocks of 128 rows, so that ``read_many`` costs little more for a hundred."""
 
     def __init__(self, model: PropensityModel) -> None:
         self.model = model

@@ -34,7 +34,7 @@ class SegmentSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Segments:
-    """Compiled segments. ``of`` costs about a microsecond for each condition."""
+    """Compiled segments. ``of`` costs about 3 us for each condition."""
 
     def __init__(self, definition: SegmentSet | None = None) -> None:
         self.definition = definition or SegmentSet()

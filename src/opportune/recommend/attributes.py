@@ -42,7 +42,7 @@ class Attributes:
     the sense of Lops, de Gemmis & Semeraro (2011), with popularity to order what is equal.
 
     Values are numbered below 32,768. ``update`` about 0.1 us a touch and attribute in bulk; ``recommend``
-    about 100 us.
+    about 0.6 ms for a session of five with three attributes.
     """
 
     name = "attributes"

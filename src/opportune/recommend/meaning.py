@@ -25,7 +25,8 @@ class ContentMeaning:
     """Items near the weighted mean of the vectors of the session's newest items and the open item (Rocchio's
     profile, in the space of :class:`opportune.catalog.embedding.MiniLM` or any other encoder). Learns from
     the catalogue alone: describing costs the encoder's time, 6 ms a text, so it is done in bulk at ``learn``;
-    ``recommend`` is one search, about 0.3 ms. Items of the session are not proposed.
+    ``recommend`` is one search: 1.4 ms over 4,000 items of 384 dimensions, 3.4 ms over
+    40,000. Items of the session are not proposed.
     """
 
     name = "content_meaning"
@@ -33,11 +34,7 @@ class ContentMeaning:
 
     def __init__(self, encoder: Encoder, dimensions: int, *, exact_up_to: int | None = None) -> None:
         self._encoder = encoder
-        self.vectors = (
-            ItemVectors(dimensions)
-            if exact_up_to is None
-            else ItemVectors(dimensions, exact_up_to=exact_up_to)
-        )
+        self.vectors = ItemVectors(dimensions, exact_up_to=exact_up_to)
         self._said: dict[int, bytes] = {}
         self.generation = 0
 
@@ -59,6 +56,7 @@ class ContentMeaning:
             every = list(new.values())
             vectors[said] = self._encoder([every[i] for i in said])
         self.vectors.put(list(new), vectors)
+        self.vectors.prepare()
 
     def freeze(self) -> Callable[[], bytes]:
         """The vectors as they are now; what is returned encodes them, in any thread. O(items)."""
@@ -79,6 +77,7 @@ class ContentMeaning:
         found = np.frombuffer(vectors, np.float32).reshape(len(numbers), -1)
         if found.shape[1:] == (self.vectors.dimensions,):
             self.vectors.put(numbers, found)
+            self.vectors.prepare()
         else:
             self._said = {}  # another encoder's: everything is encoded again
 
@@ -112,6 +111,6 @@ class ContentMeaning:
         because = np.full(len(found), -1, np.int32)
         if speakers and len(found):
             own = np.stack([vector for vector, _ in speakers])
-            theirs = np.stack([v for v in (self.vectors.of(int(n)) for n in found) if v is not None])
+            theirs = self.vectors.rows(found)
             because = np.array([speakers[s][1] for s in (theirs @ own.T).argmax(axis=1)], np.int32)
         return Candidates(found, score, because)

@@ -52,7 +52,7 @@ class IntentModel:
     cross-validation (the usual baseline of Larson et al., EMNLP 2019, with unbounded scores for the
     probability, which saturates).
 
-    Fitted from examples alone, the same for the same examples. ``read`` is 0.1 ms, or the encoder's time.
+    Fitted from examples alone, the same for the same examples. ``read`` is 0.25 ms, and the encoder's time.
     """
 
     def __init__(
