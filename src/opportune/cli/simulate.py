@@ -66,7 +66,7 @@ def command(
     """Send shoppers whose truth is known: who they are, what they like, what would have changed their mind.
 
     They speak the same HTTP as real clients: some share a device, some sign in, some refuse consent, some are
-    bots, and some buy hours later. Their times lie in the days before now.
+    bots, and some buy hours later. Season and weekday are those of the days before now.
     """
     from opportune.clock import DAY
     from opportune.config import definitions
@@ -87,7 +87,7 @@ def command(
         )
     given = msgspec.structs.replace(given, shoppers=shoppers, arms=max(2, len(names)))
     population = Population(given, seed)
-    now = round(time.time() * 1000)
+    now = now_ms()
     visits = Visits(Truth(population), seed, now - round(days * DAY), now, per_day)
     client = Client(url, key)
     every = max(1, len(visits) // 20)
@@ -97,7 +97,7 @@ def command(
             console(stderr=True).print(f"{done:,} of {len(visits):,} visits")
 
     try:
-        told = drive(client, visits, placement=placement, arms=names, progress=progress)
+        told = drive(client, visits, placement=placement, arms=names, progress=progress, clock=now_ms)
     except (OSError, http.client.HTTPException) as error:
         raise InvalidRequest(
             f"the server does not answer ({error})",
@@ -122,3 +122,7 @@ def command(
         title=f"{report['decisions']:,} decisions, {report['events']:,} events, "
         f"{report['lost']:,} responses lost to worse arms",
     )
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 
+from opportune.clock import Clock
 from opportune.simulate.visits import Answer, Visits
 
-_BATCH = 100
+_BATCH = 20
 
 
 class Server(Protocol):
@@ -62,12 +64,14 @@ def drive(
     placement: str,
     arms: Sequence[str],
     progress: Callable[[int], None] = lambda done: None,
+    clock: Clock | None = None,
 ) -> Told:
     """Every visit asks for a decision and does what its shopper would; later purchases are sent when their
     time comes, and the last ones at the end. ``arms`` name the variants of the experiment at the
     placement, in order; a decision without one is the first.
 
-    Events carry the simulated time, so a span that lies in the past fills a history.
+    Decisions are made when they are asked for. Events carry the simulated time, or with a ``clock`` the time
+    at which they are sent, so that they come after their decisions.
     """
     told = Told(visits, arms)
     number = {arm: i for i, arm in enumerate(arms)}
@@ -99,15 +103,19 @@ def drive(
         ready += [event for at, event in later if at <= now]
         later = [(at, event) for at, event in later if at > now]
         if len(ready) >= _BATCH:
-            told.events += _send(server, ready)
+            told.events += _send(server, ready, clock)
             ready = []
         progress(done + 1)
-    told.events += _send(server, ready + [event for _, event in sorted(later, key=lambda each: each[0])])
+    last = [event for _, event in sorted(later, key=lambda each: each[0])]
+    told.events += _send(server, ready + last, clock)
     return told
 
 
-def _send(server: Server, events: list[dict[str, Any]]) -> int:
+def _send(server: Server, events: list[dict[str, Any]], clock: Clock | None) -> int:
     """Events posted; batches of at most ``_BATCH``."""
+    if clock is not None:
+        stamp = datetime.fromtimestamp(clock() / 1000, UTC).isoformat()
+        events = [{**event, "timestamp": stamp} for event in events]
     for first in range(0, len(events), _BATCH):
         server.post("/v1/batch", {"batch": events[first : first + _BATCH]})
     return len(events)
