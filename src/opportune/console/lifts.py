@@ -47,10 +47,11 @@ def intervals(rows: Sequence[Lift], *, caption: str) -> Markup:
         for row in rows
     )
     return Markup(
+        '<div class="scroll" tabindex="0" role="region" aria-label="{}, table">'
         '<table class="chart lifts"><caption>{}</caption><thead><tr><th scope="col">Metric</th>'
         '<th scope="col">From {} to {}</th><th scope="col" class="num">Lift</th>'
-        '<th scope="col" class="num">Interval</th></tr></thead><tbody>{}</tbody></table>'
-    ).format(caption, percent(-scale), percent(scale), body)
+        '<th scope="col" class="num">Interval</th></tr></thead><tbody>{}</tbody></table></div>'
+    ).format(caption, caption, percent(-scale), percent(scale), body)
 
 
 def over_time(days: Sequence[tuple[int, float, float, float]], *, caption: str) -> Markup:
