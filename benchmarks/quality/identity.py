@@ -24,6 +24,7 @@ import numpy.typing as npt
 import yaml
 from benchmarks.quality.machine import machine
 
+from benchmarks import documents
 from opportune.identity.matching.candidates import candidate_pairs
 from opportune.identity.matching.clusters import agglomerate
 from opportune.identity.matching.columns import columns_of
@@ -162,6 +163,18 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def sentence(result: dict[str, Any], name: str) -> str:
+    """One line for documents: what was found at the default threshold."""
+    people = result["thresholds"][str(DEFAULT)]["people"]
+    found = [one["f1"] for one in result["online"].values()]
+    return (
+        f"- **{name}**, {result['records']:,} records, {result['true_pairs']:,} true pairs: "
+        f"F1 {people['f1']:.4f} (precision {people['precision']:.4f}, recall {people['recall']:.4f}; "
+        f"{result['blocking_recall']:.2%} of the true pairs were compared); one at a time {found[0]:.4f}, "
+        f"with a model of the first half {found[1]:.4f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.identity", description=__doc__)
     parser.add_argument("file", type=Path, help="CSV with a header")
@@ -169,6 +182,8 @@ def main() -> None:
     parser.add_argument("--columns", type=Path, help="YAML, column: role; beside the file by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write-docs", type=Path, help="put the result into this document")
+    parser.add_argument("--name", default="", help="what the document calls the data")
     chosen = parser.parse_args()
     if not chosen.file.is_file():
         parser.error(f"{chosen.file} is not there: give a CSV file of people")
@@ -178,6 +193,9 @@ def main() -> None:
     beside = chosen.columns or chosen.file.with_suffix(".yaml")
     mapping = yaml.safe_load(beside.read_text()) if chosen.columns or beside.is_file() else {}
     result = run(header, rows, chosen.truth, mapping or {}, chosen.seed)
+    if chosen.write_docs:
+        marker = f"identity-{chosen.name.replace(' ', '-')}"
+        documents.put(chosen.write_docs, marker, sentence(result, chosen.name))
     print(msgspec.json.encode(result).decode() if chosen.json else table(result))
 
 

@@ -12,12 +12,14 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from benchmarks.quality.machine import machine
 
+from benchmarks import documents
 from opportune.events.event import Event, Identifier
 from opportune.identity.components import resolve
 from opportune.identity.links import Evidence, fold_links
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write-docs", type=Path, help="put the result into this document")
     chosen = parser.parse_args()
     resolved = resolving(chosen.people, chosen.seed)
     trained, model = training(chosen.records, chosen.seed)
@@ -115,19 +118,20 @@ def main() -> None:
         "seed": chosen.seed,
         "machine": machine(),
     }
-    if chosen.json:
-        print(msgspec.json.encode(result).decode())
-        return
-    print("| what | measured |\n|---|---|")
-    print(
-        f"| resolve, {chosen.people:,} people | "
-        f"p50 {resolved['ms']['p50']} / p99 {resolved['ms']['p99']} ms |"
-    )
-    print(f"| train on {trained['records']:,} records | {trained['cpu_s']} s |")
-    match = result["match"]["ms"]
-    print(
-        f"| match one record against {chosen.people:,} people | p50 {match['p50']} / p99 {match['p99']} ms |"
-    )
+    text = table(result, chosen.people)
+    if chosen.write_docs:
+        documents.put(chosen.write_docs, "identity-speed", text)
+    print(msgspec.json.encode(result).decode() if chosen.json else text)
+
+
+def table(result: dict[str, Any], count: int) -> str:
+    resolved, trained, match = result["resolve"]["ms"], result["train"], result["match"]["ms"]
+    rows = [
+        (f"resolve an identifier, {count:,} people", f"p50 {resolved['p50']}, p99 {resolved['p99']} ms"),
+        (f"train on {trained['records']:,} records", f"{trained['cpu_s']} s"),
+        (f"match one record against {count:,} people", f"p50 {match['p50']}, p99 {match['p99']} ms"),
+    ]
+    return "\n".join(["| what | processor time |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
 
 
 if __name__ == "__main__":

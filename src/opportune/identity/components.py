@@ -66,8 +66,8 @@ def resolve(
             return Component((seed,))
         if len(links) == 1:
             (other,) = links
-            if other != seed and len(links_of(other)) == 1:
-                return _pair(seed, other, links[other], rules)
+            if other != seed and len(theirs := links_of(other)) == 1:
+                return _pair(seed, other, links, theirs, rules)
     reached, edges, refused, truncated = _reach(seed, links_of, rules, asserted)
     if not edges:
         return Component((seed,), (), tuple(refused), truncated)
@@ -82,13 +82,20 @@ def resolve(
     )
 
 
-def _pair(seed: Identifier, other: Identifier, evidence: Evidence, rules: IdentityRules) -> Component:
+def _pair(
+    seed: Identifier,
+    other: Identifier,
+    links: Mapping[Identifier, Evidence],
+    theirs: Mapping[Identifier, Evidence],
+    rules: IdentityRules,
+) -> Component:
     """Two identifiers that know only each other: nearly everybody, so without the general machinery."""
+    evidence = links[other]
     link = Link(*ordered(seed, other), evidence)
     kind = other.partition(":")[0]
     if not evidence.active:
         reason = RETRACTED
-    elif obstacle := _obstacle(seed, 1, rules) or _obstacle(other, 1, rules):
+    elif obstacle := _obstacle(seed, links, rules) or _obstacle(other, theirs, rules):
         reason = obstacle
     elif seed.partition(":")[0] == kind and rules.limit(kind) < 2:
         reason = f"{LIMIT}:{kind}"
@@ -97,11 +104,12 @@ def _pair(seed: Identifier, other: Identifier, evidence: Evidence, rules: Identi
     return Component((seed,), (), ((link, reason),))
 
 
-def _obstacle(identifier: Identifier, links: int, rules: IdentityRules) -> str:
-    """Why an identifier connects nobody; empty when it does."""
+def _obstacle(identifier: Identifier, links: Mapping[Identifier, Evidence], rules: IdentityRules) -> str:
+    """Why an identifier connects nobody; empty when it does. Links that were taken back crowd nobody."""
     if rules.blocked and rules.is_blocked(identifier):
         return f"{BLOCKED}:{identifier}"
-    if links >= rules.crowded_at(identifier.partition(":")[0]):
+    most = rules.crowded_at(identifier.partition(":")[0])
+    if len(links) >= most and sum(e.active for e in links.values()) >= most:
         return f"{CROWDED}:{identifier}"
     return ""
 
@@ -116,12 +124,12 @@ def _reach(
     refused: dict[tuple[Identifier, Identifier], tuple[Link, str]] = {}
     truncated = False
     fetched = {seed: links_of(seed)}
-    why_not = {seed: _obstacle(seed, len(fetched[seed]), rules)}
+    why_not = {seed: _obstacle(seed, fetched[seed], rules)}
 
     def obstacle(identifier: Identifier) -> str:
         if identifier not in why_not:
             fetched[identifier] = links_of(identifier)
-            why_not[identifier] = _obstacle(identifier, len(fetched[identifier]), rules)
+            why_not[identifier] = _obstacle(identifier, fetched[identifier], rules)
         return why_not[identifier]
 
     for here in queue:

@@ -26,7 +26,7 @@ Scores = npt.NDArray[np.float32]
 
 PER_RECORD = 60
 """Candidates kept for a record."""
-BUDGET = 50_000
+BUDGET = 10_000
 """Records looked at for one question, by the rarest pieces first: what bounds its cost."""
 MAX_BITS = 26
 _NONE = -1

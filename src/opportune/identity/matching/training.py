@@ -20,13 +20,13 @@ from opportune.identity.matching.records import Records
 
 Floats = npt.NDArray[np.float64]
 
-RANDOM_PAIRS = 300_000
+RANDOM_PAIRS = 200_000
 ROUNDS = 100
 CLOSE_ENOUGH = 1e-5
 M_PRIOR = 2.0
 """Pseudo-pairs that pull m towards "the same, mostly": a column that no match has cannot learn from them."""
 U_PRIOR = 0.5
-MOST_CANDIDATES = 1_000_000
+MOST_CANDIDATES = 400_000
 RARITY_PRIOR = 1.0
 """People by whom the share of a value is drawn towards the column's average share."""
 
