@@ -24,7 +24,7 @@ def test_list_show_report_stop(opportune: Opportune, where: list[str | Path]) ->
     assert re.search(r"unit +person", opportune("experiments", "show", "t", *where).out)
     told = opportune("experiments", "report", "t", *where, "--json").json
     assert set(told["arms"]) == {"control", "popular"}
-    assert "orders placed by" in opportune("experiments", "report", "t", *where).out
+    assert "people who order" in opportune("experiments", "report", "t", *where).out
     assert opportune("experiments", "stop", "t", "--why", "a bug", *where).out == "t: stop\n"
     stopped = opportune("experiments", "show", "t", *where, "--json").json
     assert (stopped["status"], stopped["why"]) == ("stopped", "a bug")

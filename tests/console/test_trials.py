@@ -40,7 +40,7 @@ def test_the_live_page(console: Client) -> None:
     page = console.get("/experiments/t")
     assert page.status_code == 200
     assert page.text.count("<h1>") == 1
-    assert "orders placed by over time" in page.text
+    assert "people who order over time" in page.text
     assert "Guardrails" in page.text
     told = console.get("/experiments/t.json").json()["report"]
     assert told["verdict"] in ("ship", "no_difference", "wait", "stop")

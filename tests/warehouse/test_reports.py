@@ -104,7 +104,7 @@ def test_a_broken_guardrail_stops_the_experiment(tmp_path: Path) -> None:
         asyncio.run(watched())
         assert engine.state.switches.stopped == {"t"}
         assert "conversion is worse by more than 10.0%" in engine.state.switches.last["t"].why.replace(
-            "orders placed by", "conversion"
+            "people who order", "conversion"
         )
         [row] = [e for e in reports.list() if e["id"] == "t"]
         assert row["status"] == "stopped"

@@ -53,7 +53,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULT_METRICS = (
-    Metric("conversion", "conversion", "order_completed", "orders placed by", covariate="14d"),
+    Metric("conversion", "conversion", "order_completed", "people who order", covariate="14d"),
     Metric("orders", "count", "order_completed", "orders per person", covariate="14d"),
     Metric("revenue", "sum", "order_completed", "revenue per person", winsorize=0.999, covariate="14d"),
     Metric(
