@@ -18,12 +18,14 @@ from typing import Any
 import msgspec
 import numpy as np
 from benchmarks.quality import session_baselines as baselines
+from benchmarks.quality import session_ranked
 from benchmarks.quality.machine import machine
 from benchmarks.quality.session_data import Cases, Split, cases, load
 from benchmarks.quality.session_ranks import Ranks, hit_rate, knn_ranks, reciprocal_rank
 from benchmarks.quality.session_tuning import GRID, sized, tune
 
 from benchmarks import documents
+from opportune.learn.ranker_training import RankerConfig
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import SessionKnnConfig
 from opportune.recommend.source import Query
@@ -36,7 +38,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(split: Split, *, evaluations: int, share: float, sampled: int, seed: int) -> dict[str, Any]:
+def run(
+    split: Split, *, evaluations: int, share: float, sampled: int, ranker_cases: int, seed: int
+) -> dict[str, Any]:
     started = time.perf_counter()
     asked = cases(split.test)
     say(f"{len(split.train)} train, {len(split.test)} test sessions, {len(asked)} cases, {split.items} items")
@@ -62,7 +66,19 @@ def run(split: Split, *, evaluations: int, share: float, sampled: int, seed: int
     say("test: session-kNN, tuned on train")
     source, ranks = _fitted(split, tuned.config, asked)
     results["session-kNN, tuned on train"] = measures(ranks, asked, seed)
+    ranker: dict[str, Any] = {}
+    if ranker_cases:
+        whole = session_ranked.run(
+            split, tuned.config, RankerConfig(seed=seed), share=share, cases=ranker_cases, seed=seed, say=say
+        )
+        results["ranked"] = measures(whole.ranks, asked, seed)
+        results["ranked, index living through test (prequential)"] = measures(whole.live_ranks, asked, seed)
+        results["ranked, trained on sampled negatives (ablation)"] = measures(
+            whole.sampled_ranks, asked, seed
+        )
+        ranker = whole.report
     return {
+        "ranker": ranker,
         "cases": len(asked),
         "items": split.items,
         "train_sessions": len(split.train),
@@ -131,12 +147,12 @@ def table(report: dict[str, Any]) -> str:
         f"{report['cases']} cases, {report['test_sessions']} test sessions, {report['items']} items, "
         f"seed {report['seed']}",
         "",
-        f"{'':32}{'HR@20':>8}{'95 %':>16}{'MRR@20':>10}{'95 %':>16}",
+        f"{'':50}{'HR@20':>8}{'95 %':>16}{'MRR@20':>10}{'95 %':>16}",
     ]
     for name, result in report["results"].items():
         hr, mrr = result["hr20_interval"], result["mrr20_interval"]
         lines.append(
-            f"{name:32}{result['hr20']:8.2f}{hr[0]:9.2f}-{hr[1]:5.2f} "
+            f"{name:50}{result['hr20']:8.2f}{hr[0]:9.2f}-{hr[1]:5.2f} "
             f"{result['mrr20']:10.2f}{mrr[0]:9.2f}-{mrr[1]:5.2f}"
         )
     times, tuning = report["query_us"], report["tuning"]
@@ -189,6 +205,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--evaluations", type=int, default=120, help="configurations tried at most")
     parser.add_argument("--validation-share", type=float, default=0.07, help="last share of train sessions")
     parser.add_argument("--validation-sessions", type=int, default=3000, help="sessions sampled from it")
+    parser.add_argument(
+        "--ranker-cases", type=int, default=40_000, help="cases that the ranker learns from, 0 for no ranker"
+    )
     parser.add_argument("--write-docs", type=Path, metavar="FILE", help="put the table into a document")
     parser.add_argument("--name", default="sessions", help="what the document calls this data")
     options = parser.parse_args(arguments)
@@ -202,6 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
         evaluations=options.evaluations,
         share=options.validation_share,
         sampled=options.validation_sessions,
+        ranker_cases=options.ranker_cases,
         seed=options.seed,
     )
     if options.write_docs:

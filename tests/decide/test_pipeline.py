@@ -249,7 +249,7 @@ class Newest:
 
     name = "newest"
 
-    def score(self, items: Any, blended: Any, query: Any, features: Any) -> Any:
+    def score(self, items: Any, blended: Any, query: Any, features: Any, said: Any, sources: Any) -> Any:
         return items.astype(np.float32) + np.float32(features.get("bonus", 0))
 
 
@@ -276,7 +276,7 @@ def test_a_ranker_that_fails_leaves_the_order_of_the_blend(kit: Any, answer: Any
     world = kit.world(TWO, session_knn=[1, 5, 3])
 
     class Broken(Newest):
-        def score(self, items: Any, blended: Any, query: Any, features: Any) -> Any:
+        def score(self, items: Any, blended: Any, query: Any, features: Any, said: Any, sources: Any) -> Any:
             return answer
 
     world.ranker = Broken()

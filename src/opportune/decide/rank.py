@@ -21,7 +21,7 @@ def rank(pool: Pool, ranker: Ranker | None, query: Query, features: Mapping[str,
     """
     if ranker is None or not len(pool):
         return unit(pool.score)
-    score = ranker.score(pool.item, pool.score, query, features)
+    score = ranker.score(pool.item, pool.score, query, features, pool.said, pool.names[: len(pool.said)])
     if score.shape != pool.item.shape:
         raise ValueError(f"{ranker.name} gave {score.shape} scores for {len(pool)} candidates")
     if not np.isfinite(score).all():

@@ -84,11 +84,21 @@ class SessionView(msgspec.Struct, frozen=True):
 
 
 class Ranker(Protocol):
-    """Scores candidates anew: higher is better, any scale. ``features`` are the person's."""
+    """Scores candidates anew: higher is better, any scale. ``features`` are the person's; ``said`` (at least
+    len(sources), n) is what each of the placement's ``sources`` scored each candidate, 0 where it did not
+    propose it."""
 
     name: str
 
-    def score(self, items: Items, blended: Floats, query: Query, features: Mapping[str, Any]) -> Floats: ...
+    def score(
+        self,
+        items: Items,
+        blended: Floats,
+        query: Query,
+        features: Mapping[str, Any],
+        said: Floats,
+        sources: tuple[str, ...],
+    ) -> Floats: ...
 
 
 def new_decision_id(now: Millis) -> str:

@@ -31,8 +31,9 @@ from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.loading import load
 from opportune.engine.queries import Queries
+from opportune.engine.rankers import MissingRanker, Rankers, serving
 from opportune.engine.workspace import Workspace, load_workspace
-from opportune.errors import InvalidRequest, StorageError
+from opportune.errors import InvalidRequest, OpportuneError, StorageError
 from opportune.events import cloudevents, dead_letters, verdicts
 from opportune.events.accounting import replayed
 from opportune.events.consent import NOTHING, read, says_something
@@ -64,6 +65,9 @@ ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
 MAX_WHY = 500
 """Characters kept of why an experiment was stopped."""
 
+LOOK_FOR_RANKER: Millis = 5_000
+"""How often a running engine looks whether another ranker was promoted."""
+
 INGEST_CHUNK = 4_096
 """Items per commit group of the library's ``ingest``; bounds memory, not the number of items."""
 
@@ -94,13 +98,16 @@ class Engine(Queries):
         :class:`InvalidDefinition`.
         """
         definitions = load_workspace(None if workspace is None else Path(workspace))
-        return cls(
+        engine = cls(
             lambda: RealDisk(data_dir),
             definitions,
             clock=clock,
             warm=warm,
             checkpoint_every=checkpoint_every,
         )
+        engine._rankers = Rankers(data_dir)
+        engine.refresh_ranker()
+        return engine
 
     def __init__(
         self,
@@ -124,6 +131,9 @@ class Engine(Queries):
         self._learnt_at: Millis = 0
         self._open_disk = open_disk
         self._checkpoint_every = checkpoint_every
+        self._rankers: Rankers | None = None
+        self._live_ranker: str | None = None
+        self._looked_for_ranker: Millis = 0
         self._load()
 
     def _load(self) -> None:
@@ -429,6 +439,29 @@ class Engine(Queries):
         self._next_record += 1
         return f"{seq:012x}{secrets.token_hex(6)}"
 
+    # -- models
+
+    def refresh_ranker(self) -> bool:
+        """Serve the ranker that the folder's registry says is live; true when that changed.
+
+        A live version that cannot be used is named in the ``degraded`` of every decision, which the blend
+        ranks then. O(1) while nothing changed; else O(interactions), once.
+        """
+        self._looked_for_ranker = self.clock()
+        live = None if self._rankers is None else self._rankers.registry().live
+        if live == self._live_ranker or self._rankers is None:
+            return False
+        self._live_ranker = live
+        models = self.state.models
+        if live is None:
+            self._world.ranker = None
+            return True
+        try:
+            self._world.ranker = serving(self._rankers.load(live), self.state.catalog, models.with_signals())
+        except OpportuneError as error:
+            self._world.ranker = MissingRanker(live, error)
+        return True
+
     # -- experiments
 
     def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> Admission:
@@ -476,6 +509,8 @@ class Engine(Queries):
 
     def maintain(self, budget_s: float = 0.0003) -> bool:
         """Background work in small slices (checkpoints, merging); true while more is waiting."""
+        if self._rankers is not None and self.clock() - self._looked_for_ranker >= LOOK_FOR_RANKER:
+            self.refresh_ranker()
         return self._checkpoints.step(budget_s)
 
     def checkpoint(self) -> None:

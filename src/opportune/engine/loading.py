@@ -58,7 +58,7 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     journal = Journal.open(disk)
     store = RecordStore.open(disk)
     check_agreement(journal, store, where=disk.name)
-    state = _state_of(store, workspace)
+    state = state_of(store, workspace)
     offset = max(store.offset, 1)
     state.next_seq = offset
     _recall(journal, state, offset)
@@ -94,7 +94,7 @@ def _recall(journal: Journal, state: State, offset: int) -> None:
         state.recall(seq, entries.decode(data))
 
 
-def _state_of(store: RecordStore, workspace: Workspace) -> State:
+def state_of(store: RecordStore, workspace: Workspace) -> State:
     blobs = set(store.blobs())
     schemas = {
         entity: ProfileSchema.of(workspace.features, entity) for entity in ("person", "item", "session")

@@ -11,6 +11,7 @@ from opportune.recommend.covisitation import CoVisitation
 from opportune.recommend.interactions import InteractionLog
 from opportune.recommend.meaning import ContentMeaning
 from opportune.recommend.popular import MostBought, Popular, PopularInCategory, Trending
+from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.session_knn import SessionKnn, SessionKnnConfig
 from opportune.recommend.source import CandidateSource
 from opportune.stores.records import CheckpointWriter
@@ -43,6 +44,7 @@ class Models:
         self._meaning = next((s for s in optional if isinstance(s, ContentMeaning)), None)
         self._learners = learners
         self.sources: dict[str, CandidateSource] = {s.name: s for s in [*learners, self.content]}
+        self.signals: RankSignals | None = None
         self._learnt = 0
         self._undescribed: set[int] = set()
         self._stored_chunks: set[int] = set()
@@ -52,6 +54,13 @@ class Models:
     def touch(self, leaf: str, item: int, kind: int, time: Millis, session_id: str) -> None:
         """Record that somebody touched an item. About 1 us; models know of it after :meth:`learn`."""
         self.log.append(leaf, item, kind, time, session_id)
+
+    def with_signals(self) -> RankSignals:
+        """What rankers read, from now on kept up to date; the first call learns the whole log."""
+        if self.signals is None:
+            self.signals = RankSignals()
+            self.signals.fit(self.log.between(self.log.first, self._learnt))
+        return self.signals
 
     def describe(self, numbers: Iterable[int]) -> None:
         """The catalogue says something new about these items."""
@@ -69,6 +78,8 @@ class Models:
             self._learnt = len(self.log)
             for source in self._learners:
                 source.update(news)
+            if self.signals is not None:
+                self.signals.update(news)
         self._learn_descriptions()
 
     def _learn_descriptions(self) -> None:
@@ -132,6 +143,8 @@ class Models:
         history = self.log.tail(self.log.first)
         for source in self._learners:
             source.fit(history)
+        if self.signals is not None:
+            self.signals.fit(history)
         self._learnt = len(self.log)
         if self._meaning is not None and MEANING_BLOB in known:
             self._meaning.restore(read(MEANING_BLOB))

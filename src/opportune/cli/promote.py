@@ -1,0 +1,43 @@
+"""``opportune promote``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from opportune.cli import options
+from opportune.cli.app import Examples
+from opportune.cli.output import print_json
+from opportune.cli.training import rankers_of
+from opportune.clock import system_clock
+
+
+@click.command(
+    "promote",
+    cls=Examples,
+    examples="""
+    opportune promote r20261122-1 --data-dir data
+    opportune promote r20261122-1 --to live --note 'beats the blend' --data-dir data
+    """,
+)
+@click.argument("version")
+@options.data_dir
+@click.option(
+    "--to",
+    type=click.Choice(["shadow", "canary", "live", "archived"]),
+    help="Straight to this state; else one step up: candidate, shadow, canary, live.",
+)
+@click.option("--note", default="", help="Why; kept with the move.")
+@options.as_json
+def command(version: str, data_dir: Path, to: Any, note: str, as_json: bool) -> None:
+    """Move a model version up. A running server takes a new live version up within seconds."""
+    rankers = rankers_of(data_dir)
+    moves = rankers.registry().promote(version, system_clock(), to, note)
+    rankers.record(moves)
+    if as_json:
+        print_json({"moves": moves})
+        return
+    for move in moves:
+        click.echo(f"{move.version}: {move.state}")

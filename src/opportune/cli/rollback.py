@@ -1,0 +1,29 @@
+"""``opportune rollback``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from opportune.cli import options
+from opportune.cli.app import Examples
+from opportune.cli.output import print_json
+from opportune.cli.training import rankers_of
+from opportune.clock import system_clock
+
+
+@click.command("rollback", cls=Examples, examples="opportune rollback --data-dir data --note 'clicks fell'")
+@options.data_dir
+@click.option("--note", default="", help="Why; kept with the move.")
+@options.as_json
+def command(data_dir: Path, note: str, as_json: bool) -> None:
+    """Make the model version live again that was live before."""
+    rankers = rankers_of(data_dir)
+    moves = rankers.registry().rollback(system_clock(), note)
+    rankers.record(moves)
+    if as_json:
+        print_json({"moves": moves})
+        return
+    for move in moves:
+        click.echo(f"{move.version}: {move.state}")

@@ -1,0 +1,67 @@
+"""What the commands about models share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opportune.cli.output import console, print_table
+from opportune.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from opportune.engine.rankers import Rankers
+    from opportune.learn.bundle import BundleInfo
+    from opportune.learn.candidate_rows import Progress
+
+
+def rankers_of(data_dir: Path) -> Rankers:
+    """Raises :class:`InvalidRequest` when there is no such folder."""
+    from opportune.engine.rankers import Rankers
+
+    if not data_dir.is_dir():
+        raise InvalidRequest(
+            "no such data folder", seen=str(data_dir), where="--data-dir", remedy="check the path"
+        )
+    return Rankers(data_dir)
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[Callable[[str], Progress]]:
+    """A bar on stderr for every step that asks for one."""
+    if quiet:
+        yield lambda step: lambda done, of: None
+        return
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    with Bar(*columns, console=console(stderr=True)) as bar:
+
+        def step(name: str) -> Progress:
+            task = bar.add_task(name, total=None)
+            return lambda done, of: bar.update(task, completed=done, total=of)
+
+        yield step
+
+
+def print_metrics(infos: Sequence[tuple[BundleInfo, str]]) -> None:
+    """A row for the stage alone and one for the ranked whole of each version."""
+    rows: list[tuple[Any, ...]] = []
+    for info, state in infos:
+        for name in ("stage", "ranked"):
+            told = info.metrics[name]
+            rows.append(
+                (
+                    info.version if name == "stage" else "",
+                    state if name == "stage" else "",
+                    name,
+                    told["cases"],
+                    told["hr20"],
+                    "-".join(map(str, told["hr20_interval"])),
+                    told["mrr20"],
+                    "-".join(map(str, told["mrr20_interval"])),
+                )
+            )
+    print_table(("version", "state", "", "cases", "HR@20", "95 %", "MRR@20", "95 %"), rows)

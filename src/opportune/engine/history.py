@@ -1,0 +1,47 @@
+"""The history of a data folder, also of one that a server has open: what models are trained from."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+from opportune.catalog.items import Catalog
+from opportune.engine import entries
+from opportune.engine.loading import state_of
+from opportune.engine.models import Models
+from opportune.engine.workspace import Workspace
+from opportune.stores.disk import Disk
+from opportune.stores.journal import Journal
+from opportune.stores.records import RecordStore
+from opportune.stores.recovery import check_agreement
+
+
+class History(NamedTuple):
+    """``models`` have learnt all of it; ``offsets``: the journal entries that it comes from."""
+
+    catalog: Catalog
+    models: Models
+    offsets: tuple[int, int]
+
+
+def read_history(disk: Disk, workspace: Workspace) -> History:
+    """Load the checkpoint and fold the journal's tail in memory; nothing is written. The disk may be
+    read-only. O(items + interactions + tail)."""
+    journal = Journal.open(disk)
+    store = RecordStore.open(disk)
+    check_agreement(journal, store, where=disk.name)
+    state = state_of(store, workspace)
+    last = 0
+    for seq, data in journal.scan(max(store.offset, 1)):
+        state.fold(seq, entries.decode(data))
+        last = seq
+    state.models.learn()
+    return History(state.catalog, state.models, (1, max(last, store.offset - 1)))
+
+
+def numbering_digest(catalog: Catalog, items: int) -> str:
+    """Says whether two catalogues number their first ``items`` items alike: vectors follow these numbers."""
+    digest = blake2b(digest_size=8)
+    for item_id in catalog.ids[:items]:
+        digest.update(item_id.encode() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,119 @@
+"""Rankers of a data folder: made from its history, kept in its registry, served from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from opportune.catalog.items import Catalog
+from opportune.clock import Millis
+from opportune.engine.history import numbering_digest
+from opportune.errors import InvalidDefinition, OpportuneError
+from opportune.learn.bundle import RANKER, Bundle, BundleInfo
+from opportune.learn.registry import Move, Registry
+from opportune.recommend.rank_features import ItemTable
+from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.ranker import LearnedRanker
+from opportune.recommend.source import Floats, Items, Query
+from opportune.recommend.tree_scorer import TreeScorer
+from opportune.stores.models import ModelStore
+
+_TREES, _VECTORS = "trees", "vectors"
+_move = msgspec.json.Decoder(Move).decode
+_info = msgspec.json.Decoder(BundleInfo).decode
+
+
+class Rankers:
+    """Versions and states of a folder's rankers."""
+
+    def __init__(self, data_dir: Path | str) -> None:
+        self.store = ModelStore(data_dir, RANKER)
+
+    def registry(self) -> Registry:
+        """As it is on disk now."""
+        return Registry([_move(line) for line in self.store.moves()])
+
+    def record(self, moves: list[Move]) -> None:
+        self.store.append([msgspec.json.encode(move) for move in moves])
+
+    def add(self, bundle: Bundle, at: Millis, note: str = "") -> None:
+        """Store a version and make it a candidate."""
+        info = bundle.info
+        moves = self.registry().add(info.version, at, note)
+        self.store.save(
+            info.version, msgspec.json.encode(info), {_TREES: bundle.trees}, {_VECTORS: bundle.vectors}
+        )
+        self.record(moves)
+
+    def info(self, version: str) -> BundleInfo:
+        return _info(self.store.info(version))
+
+    def load(self, version: str) -> Bundle:
+        return Bundle(
+            self.info(version), self.store.text(version, _TREES), self.store.array(version, _VECTORS)
+        )
+
+
+def new_version(registry: Registry, at: Millis) -> str:
+    """``r<date>-<n>``: readable, and in order."""
+    day = datetime.fromtimestamp(at / 1000, UTC).strftime("%Y%m%d")
+    taken = sum(version.startswith(f"r{day}-") for version in registry.states())
+    return f"r{day}-{taken + 1}"
+
+
+def item_table(catalog: Catalog) -> ItemTable:
+    """The catalogue as features read it, with no vectors. Copies: the catalogue's arrays grow."""
+    return ItemTable(
+        vector=np.zeros((0, 1), np.float32),
+        price=np.array(catalog.price, np.float32),
+        category=np.array(catalog.category, np.int32),
+        brand=np.array(catalog.brand, np.int32),
+    )
+
+
+def serving(bundle: Bundle, catalog: Catalog, signals: RankSignals) -> LearnedRanker:
+    """The ranker of a bundle over live signals. Raises :class:`InvalidDefinition` when the bundle belongs to
+    another catalogue or another version of the features."""
+    info = bundle.info
+    if info.items > len(catalog) or numbering_digest(catalog, info.items) != info.catalogue:
+        raise InvalidDefinition(
+            "the model was trained on another numbering of the catalogue",
+            seen=f"{info.version}, {info.items} items",
+            remedy="train it again in this data folder with `opportune train`",
+        )
+    vectors = np.array(bundle.vectors, np.float32)
+    ranker = LearnedRanker(
+        f"{RANKER}/{info.version}",
+        TreeScorer.from_text(bundle.trees),
+        signals,
+        item_table(catalog)._replace(vector=vectors),
+    )
+    ranker.warm_up()
+    return ranker
+
+
+class MissingRanker:
+    """Stands for a live version that cannot be used: scoring raises, so that the decision names it and the
+    blend ranks."""
+
+    def __init__(self, version: str, why: OpportuneError) -> None:
+        self.name = f"{RANKER}/{version}"
+        self._why = why
+
+    def score(
+        self,
+        items: Items,
+        blended: Floats,
+        query: Query,
+        features: Mapping[str, Any],
+        said: Floats,
+        sources: tuple[str, ...],
+    ) -> Floats:
+        raise InvalidDefinition(
+            f"{self.name} cannot be used: {self._why}", remedy="`opportune rollback`, or train it again"
+        )

@@ -1,0 +1,89 @@
+"""Train a ranker from a data folder's history, as the decisions of one placement would use it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib.metadata import version as version_of_package
+
+import msgspec
+
+from opportune.clock import Millis
+from opportune.decide.placement import Placement
+from opportune.engine.history import History, numbering_digest
+from opportune.engine.models import Models
+from opportune.engine.rankers import item_table
+from opportune.engine.workspace import Workspace
+from opportune.errors import InvalidRequest
+from opportune.learn.bundle import RANKER, Bundle, BundleInfo
+from opportune.learn.candidate_rows import Progress, no_progress
+from opportune.learn.candidate_stage import CandidateStage
+from opportune.learn.ranker_training import RankerConfig
+from opportune.learn.training import Slices, train_ranker
+from opportune.recommend.rank_features import FEATURES
+from opportune.recommend.rank_signals import RankSignals
+
+
+def stage_of(placement: Placement, history: History) -> CandidateStage:
+    """The candidate stage of a placement with fresh sources; what is known of the catalogue stays."""
+    models = Models(history.catalog)
+    models.sources["content"] = history.models.content
+    sources = [
+        (models.sources[one.source], float(one.weight))
+        for one in placement.sources
+        if one.source in models.sources
+    ]
+    if not sources:
+        raise InvalidRequest(
+            "the placement has no candidate source that learns",
+            seen=placement.name,
+            remedy="name another one with --placement",
+        )
+    return CandidateStage(sources, RankSignals(), placement.pool)
+
+
+def train_bundle(
+    history: History,
+    workspace: Workspace,
+    placement: Placement,
+    version: str,
+    now: Millis,
+    *,
+    config: RankerConfig,
+    slices: Slices,
+    threads: int,
+    trained_from: str = "",
+    progress: Callable[[str], Progress] = lambda step: no_progress,
+) -> Bundle:
+    """A new version. Raises :class:`InvalidRequest` when there is too little history."""
+    started = time.perf_counter()
+    stage = stage_of(placement, history)
+    log, items = history.models.log, len(history.catalog)
+    touches = log.tail(log.first)
+    trained = train_ranker(
+        stage, touches, item_table(history.catalog), items, config, slices, threads=threads, progress=progress
+    )
+    report = trained.report
+    info = BundleInfo(
+        model=RANKER,
+        version=version,
+        created=now,
+        code_version=version_of_package("opportune"),
+        definitions=workspace.revision,
+        offsets=history.offsets,
+        window=(int(touches.time.min()), int(touches.time.max())),
+        items=items,
+        catalogue=numbering_digest(history.catalog, items),
+        sources={one.source: float(one.weight) for one in placement.sources if one.source in stage.names},
+        candidates=placement.pool,
+        features=list(FEATURES),
+        config={**msgspec.structs.asdict(config), "slices": msgspec.structs.asdict(slices)},
+        trees=trained.size,
+        cases=trained.cases,
+        metrics=report["metrics"],
+        segments=report["segments"],
+        importance=report["importance"],
+        trained_from=trained_from,
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    return Bundle(info, trained.trees, trained.vectors)

@@ -1,0 +1,53 @@
+"""What a model version is: everything that made it, and everything that serving needs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from opportune.clock import Millis
+
+RANKER = "ranker"
+
+
+class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The metadata of a version.
+
+    ``window`` is event time from the first to the last touch learnt from, ``offsets`` the journal's range
+    read. ``sources`` are the candidate sources with their weights, of which the best ``candidates`` were
+    ranked. ``catalogue`` is a digest of the item numbering that ``vectors`` follow. ``metrics`` by scenario
+    (``stage``, ``ranked``), each with intervals; ``segments`` the same by kind of case.
+    """
+
+    model: str
+    version: str
+    created: Millis
+    code_version: str
+    definitions: str
+    offsets: tuple[int, int]
+    window: tuple[Millis, Millis]
+    items: int
+    catalogue: str
+    sources: dict[str, float]
+    candidates: int
+    features: list[str]
+    config: dict[str, Any]
+    trees: int
+    cases: int
+    metrics: dict[str, dict[str, Any]]
+    segments: dict[str, dict[str, Any]] = {}
+    importance: dict[str, float] = {}
+    ablation: dict[str, dict[str, Any]] = {}
+    trained_from: str = ""
+    seconds: float = 0.0
+
+
+class Bundle(NamedTuple):
+    """``trees``: LightGBM's text model. ``vectors`` (items, d)."""
+
+    info: BundleInfo
+    trees: str
+    vectors: npt.NDArray[np.float32]

@@ -1,0 +1,64 @@
+"""The candidate stage of a decision, outside of a decision: the same sources, asked and blended alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from opportune.recommend.blend import blend_slate
+from opportune.recommend.rank_features import COLUMNS, ItemTable, fill_features, no_items
+from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.ranker import source_scores
+from opportune.recommend.slate import Slate
+from opportune.recommend.source import CandidateSource, Interactions, Items, Query
+
+Floats = npt.NDArray[np.float32]
+
+
+class CandidateStage:
+    """``sources`` with their weights in the blend, of which the best ``count`` are kept; the ranker's signals
+    and item table beside them. Everything follows :meth:`update`."""
+
+    def __init__(
+        self, sources: Sequence[tuple[CandidateSource, float]], signals: RankSignals, count: int
+    ) -> None:
+        self.sources = [source for source, _ in sources]
+        self.names = tuple(source.name for source in self.sources)
+        self.signals = signals
+        self.count = count
+        self.items: ItemTable = no_items()
+        self._weight = np.array([weight for _, weight in sources], np.float64)
+        self._slate = Slate(len(sources), count)
+        self._columns = np.zeros((COLUMNS, count), np.float32)
+
+    def fit(self, history: Interactions) -> None:
+        for source in self.sources:
+            source.fit(history)
+        self.signals.fit(history)
+
+    def update(self, news: Interactions) -> None:
+        for source in self.sources:
+            source.update(news)
+        self.signals.update(news)
+
+    def propose(self, query: Query) -> tuple[Items, Floats, Floats]:
+        """(items best first, their blended scores, their features (COLUMNS, n)); the features are
+        overwritten by the next call."""
+        self._slate.clear(len(self.sources), self.count)
+        for place, source in enumerate(self.sources):
+            self._slate.ask(place, source, query)
+        found = blend_slate(self._slate, self._weight, self.count)
+        scores = source_scores(found.scores, found.said, self.names)
+        fill_features(
+            self.signals.arrays,
+            self.items,
+            query.session,
+            query.kind,
+            query.age_s,
+            found.items,
+            scores,
+            self._columns,
+        )
+        return found.items, found.scores, self._columns[:, : len(found.items)]

@@ -1,0 +1,197 @@
+"""From the history of interactions to a trained ranker, without looking ahead.
+
+The candidate stage is fitted on the earlier sessions and asked about the later ones; the ranker learns from
+their first part what was really returned, the number of trees is chosen on the second, and the last part is
+held out for the metrics. Serving then uses the live candidate stage, which has learnt everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from opportune.errors import InvalidRequest
+from opportune.learn.bundle import Bundle
+from opportune.learn.candidate_rows import Cases, Progress, Rows, candidate_rows, cases_of, no_progress
+from opportune.learn.candidate_stage import CandidateStage
+from opportune.learn.item_vectors import item_vectors
+from opportune.learn.measures import measures
+from opportune.learn.ranker_evaluation import Ranked, rank_cases
+from opportune.learn.ranker_training import RankerConfig, best_size, importances, train_trees
+from opportune.recommend.rank_features import ItemTable
+from opportune.recommend.source import Interactions
+from opportune.recommend.tree_scorer import TreeScorer
+
+LEAST_CASES = 200
+
+
+class Slices(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares of the sessions, in order of time: what the stage is fitted on, then learnt from, chosen on,
+    and measured on. ``most_cases`` bounds what is learnt from; later sessions are kept."""
+
+    learn: float = 0.10
+    choose: float = 0.03
+    measure: float = 0.05
+    most_cases: int = 40_000
+
+
+class Trained(NamedTuple):
+    """``vectors`` are of the whole history; ``report`` has metrics, segments and importance."""
+
+    trees: str
+    size: int
+    vectors: npt.NDArray[np.float32]
+    cases: int
+    report: dict[str, Any]
+
+
+def train_ranker(
+    stage: CandidateStage,
+    history: Interactions,
+    table: ItemTable,
+    items: int,
+    config: RankerConfig,
+    slices: Slices,
+    *,
+    threads: int = 2,
+    progress: Callable[[str], Progress] = lambda step: no_progress,
+) -> Trained:
+    """Train on a history as the interaction log keeps it. About half a millisecond a case, and the trees.
+
+    ``stage`` is fitted anew here. Raises :class:`InvalidRequest` when the history is too short.
+    """
+    touches = by_session(history)
+    session = np.unique(touches.session)
+    learn, choose, measure = (
+        round(len(session) * (1.0 - share))
+        for share in (
+            slices.learn + slices.choose + slices.measure,
+            slices.choose + slices.measure,
+            slices.measure,
+        )
+    )
+    bounds = np.searchsorted(
+        touches.session, [session[at] for at in (learn, choose, measure)] if len(session) > 20 else [0, 0, 0]
+    )
+    parts = [part(touches, a, b) for a, b in zip(bounds, [*bounds[1:], len(touches)], strict=True)]
+    cases = [cases_of(one) for one in parts]
+    cases[0] = newest(cases[0], slices.most_cases)
+    if len(cases[0]) < LEAST_CASES or not len(cases[1]) or not len(cases[2]):
+        raise InvalidRequest(
+            f"too little history: at least {LEAST_CASES} touches that follow another one are needed",
+            seen=f"{len(touches)} touches in {len(session)} sessions",
+            remedy="import more history, or go on collecting; until then the blend ranks",
+        )
+    past = part(touches, 0, int(bounds[0]))
+    stage.fit(past)
+    vectors = item_vectors(past, items)
+    stage.items = table._replace(vector=vectors)
+    rows = candidate_rows(stage, cases[0], progress=progress("learning cases"))
+    text = train_trees(rows, config, threads=threads)
+    stage.update(parts[0])
+    held_out = candidate_rows(stage, cases[1], progress=progress("choosing cases"))
+    size, text = best_size(text, held_out, sorted({*range(20, config.trees, 20), config.trees}))
+    stage.update(parts[1])
+    scorer = TreeScorer.from_text(text)
+    ranked = rank_cases(stage, cases[2], (scorer,), progress=progress("measured cases"))
+    return Trained(
+        trees=text,
+        size=size,
+        vectors=item_vectors(touches, items),
+        cases=len(cases[0]),
+        report=report_of(ranked, cases[2], past, items, config.seed, importances(text)),
+    )
+
+
+def evaluate(
+    stage: CandidateStage,
+    history: Interactions,
+    table: ItemTable,
+    bundles: Mapping[str, Bundle],
+    share: float,
+    seed: int,
+    *,
+    progress: Callable[[str], Progress] = lambda step: no_progress,
+) -> dict[str, dict[str, Any]]:
+    """Metrics of the stage alone (``stage``) and of each bundle on the last ``share`` of the sessions, with
+    candidates and signals of what was before. Raises :class:`InvalidRequest` when there is no case."""
+    touches = by_session(history)
+    session = np.unique(touches.session)
+    first = session[max(round(len(session) * (1.0 - share)), 1) :]
+    at = int(np.searchsorted(touches.session, first[0])) if len(first) else len(touches)
+    cases = cases_of(part(touches, at, len(touches)))
+    if not len(cases):
+        raise InvalidRequest(
+            "no session of the last ones has two touches",
+            seen=f"{len(first)} sessions",
+            remedy="a larger share",
+        )
+    stage.fit(part(touches, 0, at))
+    told: dict[str, dict[str, Any]] = {}
+    for version, bundle in bundles.items():
+        stage.items = table._replace(vector=np.array(bundle.vectors, np.float32))
+        ranked = rank_cases(stage, cases, (TreeScorer.from_text(bundle.trees),), progress=progress(version))
+        told["stage"] = measures(ranked.stage, cases.session(), seed)
+        told[version] = measures(ranked.rankers[0], cases.session(), seed)
+    return told
+
+
+def report_of(
+    ranked: Ranked, cases: Cases, past: Interactions, items: int, seed: int, importance: dict[str, float]
+) -> dict[str, Any]:
+    """Metrics of the stage alone and with the ranker, the same by segment, coverage and novelty."""
+    session = cases.session()
+    shown = ranked.rankers[0]
+    told = {"stage": measures(ranked.stage, session, seed), "ranked": measures(shown, session, seed)}
+    count = np.bincount(past.item, minlength=items)
+    head = count >= np.sort(count)[::-1][max(items // 20, 1) - 1]
+    length = cases.at - cases.first
+    target = cases.touches.item[cases.at]
+    segments = {
+        "short sessions (1 or 2 touches)": length <= 2,
+        "longer sessions": length > 2,
+        "head items (the top 5 %)": head[target],
+        "tail items": ~head[target] & (count[target] > 0),
+        "new items": count[target] == 0,
+    }
+    top = ranked.top[ranked.top >= 0]
+    told["ranked"]["coverage"] = round(float(len(np.unique(top)) / max((count > 0).sum(), 1)), 4)
+    share = np.maximum(count[top], 1) / max(count.sum(), 1)
+    told["ranked"]["novelty_bits"] = round(float(-np.log2(share).mean()), 2) if len(top) else 0.0
+    return {
+        "metrics": told,
+        "segments": {
+            name: {
+                "stage": measures(ranked.stage[which], session[which], seed),
+                "ranked": measures(shown[which], session[which], seed),
+            }
+            for name, which in segments.items()
+        },
+        "importance": importance,
+    }
+
+
+def by_session(history: Interactions) -> Interactions:
+    """Whole sessions one after another, in the order of their numbers, which is that of their beginning."""
+    order = np.argsort(history.session, kind="stable")
+    return Interactions(*(column[order] for column in _columns(history)))
+
+
+def part(touches: Interactions, first: int, last: int) -> Interactions:
+    return Interactions(*(column[first:last] for column in _columns(touches)))
+
+
+def newest(cases: Cases, most: int) -> Cases:
+    """At most the last ``most`` cases."""
+    return msgspec.structs.replace(cases, first=cases.first[-most:], at=cases.at[-most:])
+
+
+def _columns(rows: Interactions) -> tuple[npt.NDArray[Any], ...]:
+    return rows.session, rows.item, rows.kind, rows.time
+
+
+__all__ = ["RankerConfig", "Rows", "Slices", "Trained", "train_ranker"]

@@ -1,0 +1,84 @@
+"""The learned ranker as a decision uses it: live signals, features, trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from opportune.errors import InvalidDefinition
+from opportune.recommend.rank_features import COLUMNS, FEATURES, SOURCES, ItemTable, fill_features
+from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.source import Floats, Items, Query
+from opportune.recommend.tree_kernel import BLOCK
+from opportune.recommend.tree_scorer import TreeScorer, room_for
+
+
+@lru_cache(maxsize=256)
+def _rows_of(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """(feature source, place among the named) of the sources that are both features and named."""
+    return tuple((at, names.index(name)) for at, name in enumerate(SOURCES) if name in names)
+
+
+def source_scores(blended: Floats, said: Floats, names: tuple[str, ...]) -> Floats:
+    """The ``scores`` of :func:`fill_features`: the blend's, and those of the sources that are features.
+    ``said`` (at least len(names), n) is what each named source scored."""
+    scores = np.zeros((len(SOURCES), len(blended)), np.float32)
+    scores[0] = blended
+    for at, place in _rows_of(names):
+        scores[at] = said[place]
+    return scores
+
+
+class LearnedRanker:
+    """Scores candidates with a forest over :data:`FEATURES`. About 0.1 ms for 100 candidates and 60 trees.
+
+    ``name`` goes into the decision record. Raises :class:`InvalidDefinition` for a model whose features are
+    not those of this version.
+    """
+
+    def __init__(self, name: str, scorer: TreeScorer, signals: RankSignals, items: ItemTable) -> None:
+        if scorer.features != tuple(FEATURES):
+            missing = sorted(set(FEATURES) ^ set(scorer.features))
+            raise InvalidDefinition(
+                "the model was trained on other features than this version computes",
+                seen=", ".join(missing[:8]) or "another order",
+                remedy="train it again with `opportune train`",
+            )
+        self.name = name
+        self._scorer = scorer
+        self._signals = signals
+        self._items = items
+        self._columns = np.zeros((COLUMNS, BLOCK), np.float32)
+
+    def score(
+        self,
+        items: Items,
+        blended: Floats,
+        query: Query,
+        features: Mapping[str, Any],
+        said: Floats,
+        sources: tuple[str, ...],
+    ) -> Floats:
+        n = len(items)
+        if self._columns.shape[1] < n:
+            self._columns = np.zeros((COLUMNS, room_for(n)), np.float32)
+        fill_features(
+            self._signals.arrays,
+            self._items,
+            query.session,
+            query.kind,
+            query.age_s,
+            items,
+            source_scores(blended, said, sources),
+            self._columns,
+        )
+        return self._scorer.score(self._columns)[:n].astype(np.float32)
+
+    def warm_up(self) -> None:
+        """Load the kernels, so that the first decision does not wait for them."""
+        item = np.zeros(1, np.int32)
+        query = Query(item, np.zeros(1, np.int8), np.zeros(1, np.float32), 0)
+        self.score(item, np.ones(1, np.float32), query, {}, np.ones((1, 1), np.float32), ("session_knn",))

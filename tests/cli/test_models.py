@@ -1,0 +1,113 @@
+"""Train, compare, promote, serve, roll back: the life of a ranker from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cli.conftest import Opportune
+
+from opportune import Engine
+
+pytest.importorskip("lightgbm", reason="the `learn` extra is not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(1)
+    path = tmp_path_factory.mktemp("shop") / "data"
+    events = []
+    for session in range(700):
+        first = at = int(rng.integers(0, 40))
+        for step in range(int(rng.integers(3, 7))):
+            events.append(
+                {
+                    "type": "track",
+                    "event": "Product Viewed",
+                    "anonymousId": f"a{session}",
+                    "messageId": f"{session}-{step}",
+                    "timestamp": f"2026-11-{1 + session // 50:02d}T10:{step:02d}:00Z",
+                    "properties": {"product_id": f"p{first if step % 2 else at}"},
+                }
+            )
+            at = (at + int(rng.integers(1, 5))) % 40
+    with Engine.open(path) as engine:
+        engine.ingest(events)
+    return path
+
+
+def decide(engine: Engine) -> tuple[list[str], str | None]:
+    decision = engine.decide(
+        {
+            "placement": "home_recs",
+            "identifiers": {"anonymous_id": "new"},
+            "events": [{"event": "product_viewed", "product_id": item} for item in ("p1", "p2")],
+        }
+    ).decisions[0]
+    ranker = engine._world.ranker
+    return decision.degraded, None if ranker is None else ranker.name
+
+
+def test_the_life_of_a_ranker(opportune: Opportune, folder: Path, tmp_path: Path) -> None:
+    shown = opportune(
+        "train",
+        "--data-dir",
+        folder,
+        "--trees",
+        "20",
+        "--leaves",
+        "7",
+        "--json",
+        "--report",
+        tmp_path / "r.html",
+    )
+    assert shown.code == 0, shown.err
+    version = shown.json["version"]
+    assert shown.json["state"] == "candidate"
+    bundle = shown.json["bundle"]
+    assert bundle["offsets"][0] == 1
+    assert bundle["items"] == 40
+    page = (tmp_path / "r.html").read_text()
+    assert f"Training of {version}" in page
+    assert page.count("<svg") == 2
+
+    with Engine.open(folder) as engine:
+        assert decide(engine)[1] is None
+        moved = opportune(
+            "promote", version, "--to", "live", "--note", "good", "--data-dir", folder, "--json"
+        )
+        assert [(move["version"], move["state"]) for move in moved.json["moves"]] == [(version, "live")]
+        assert engine.refresh_ranker()
+        assert not engine.refresh_ranker()
+        degraded, name = decide(engine)
+        assert name == f"ranker/{version}"
+        assert not [why for why in degraded if why.startswith("rank: failed")]
+
+    refused = opportune("rollback", "--data-dir", folder)
+    assert refused.code != 0
+    assert "there is no version to go back to" in refused.err
+    evaluated = opportune("evaluate", version, "--data-dir", folder, "--share", "0.2", "--json")
+    assert set(evaluated.json) == {"stage", version}
+    compared = opportune("compare", "--data-dir", folder)
+    assert version in compared.out
+
+
+def test_a_live_version_that_is_damaged_is_named_and_the_blend_ranks(
+    opportune: Opportune, folder: Path
+) -> None:
+    version = opportune("train", "--data-dir", folder, "--trees", "2", "--json").json["version"]
+    assert opportune("promote", version, "--to", "live", "--data-dir", folder).code == 0
+    trees = folder / "models" / "ranker" / version / "trees.txt"
+    trees.write_text(trees.read_text()[:200])
+    with Engine.open(folder) as engine:
+        degraded, _ = decide(engine)
+        assert any(why.startswith("rank") and "cannot be used" in why for why in degraded), degraded
+    back = opportune("rollback", "--data-dir", folder, "--json")
+    assert back.json["moves"][0]["version"] == version
+
+
+def test_a_folder_that_is_not_there(opportune: Opportune, tmp_path: Path) -> None:
+    shown = opportune("train", "--data-dir", tmp_path / "none")
+    assert shown.code != 0
+    assert "no such data folder" in shown.err
