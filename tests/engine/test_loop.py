@@ -128,6 +128,29 @@ def test_two_logins_on_one_browser_stay_two_people(engine: Engine, clock: FixedC
     assert {r["reason"] for r in [*one["refused"], *two["refused"]]} == {"limit:user_id"}
 
 
+@pytest.mark.parametrize("name", ["identity_linked", "identity_unlinked"])
+def test_the_public_joins_nobody_by_hand(engine: Engine, clock: FixedClock, name: str) -> None:
+    by_hand = {
+        "type": "track",
+        "event": name,
+        "userId": "u1",
+        "anonymousId": "a1",
+        "messageId": "m1",
+        "properties": {},
+    }
+    about: dict[str, Any] = {"kind": None, "dialect": "segment", "source": "shop", "received": clock()}
+    public = engine.admit([by_hand], **about, is_public=True)
+    engine.commit(public)
+    assert public.verdicts[0].verdict == "rejected"
+    assert public.verdicts[0].code == "not_allowed"
+    assert public.verdicts[0].reason == f"only the secret key joins people by hand, saw {name!r}"
+    assert not engine.state.leaf("user_id:u1").links
+    private = engine.admit([by_hand], **about)
+    engine.commit(private)
+    assert private.verdicts[0].verdict == "stored"
+    assert list(engine.state.leaf("user_id:u1").links) == ["anonymous_id:a1"]
+
+
 def test_a_decision_can_be_explained_and_hears_of_its_outcomes(engine: Engine, clock: FixedClock) -> None:
     engine.ingest(histories(clock))
     engine.ingest([viewed("u50", "p1", clock())])

@@ -293,3 +293,11 @@ def test_settings_hold_the_segment_integration_only(anonymous: httpx.Client, ser
     }
     assert answer.headers["access-control-allow-origin"] == "*"
     assert anonymous.get("/v1/projects/sk_test/settings").status_code == 404
+
+
+def test_the_engine_is_told_which_key_an_event_came_under(
+    public: httpx.Client, private: httpx.Client, engine: Any
+) -> None:
+    for client in (public, private):
+        assert client.post("/v1/track", json={**EVENT, "messageId": ""}).status_code == 200
+    assert [admitted["is_public"] for admitted in engine.admitted] == [True, False]

@@ -21,6 +21,9 @@ class ConsentGate:
         self._state = state
         self._policy = policy
         self._silent = standing(policy, ())
+        # As plain values: flags cost more to compare than all else here.
+        self._silent_withheld = int(Use.ALL & ~self._silent.allowed)
+        self._silent_may_be_kept = bool(self._silent.allowed & Use.COLLECT)
         self._ahead: dict[Identifier, Consent] = {}
 
     def standing(self, identifiers: Iterable[Identifier], now: Statement = NOTHING) -> Standing:
@@ -42,7 +45,11 @@ class ConsentGate:
         if said is not NOTHING:
             self._remember(event, said)
             warnings = self._warnings(said)
-        now = self.standing(members if len(event.identifiers) == 1 else {*members, *event.identifiers})
+        records = self._records(members if len(event.identifiers) == 1 else {*members, *event.identifiers})
+        if not records:
+            event.withheld = self._silent_withheld
+            return self._silent_may_be_kept, event if self._silent_may_be_kept else None, warnings
+        now = standing(self._policy, records)
         event.withheld = int(Use.ALL & ~now.allowed)
         if now.allowed & Use.COLLECT:
             return True, event, warnings

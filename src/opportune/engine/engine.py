@@ -44,14 +44,14 @@ from opportune.events.identifiers import from_mapping
 from opportune.events.inline import inline_events
 from opportune.events.items import item_event
 from opportune.events.plan import EMPTY
-from opportune.events.rejected import Rejected
+from opportune.events.rejected import NOT_ALLOWED, Rejected
 from opportune.events.salvage import is_writable, tidied
 from opportune.events.segment import normalize
 from opportune.events.verdicts import Verdict
 from opportune.events.wire import MAX_DEPTH
 from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
-from opportune.identity.links import assert_together
+from opportune.identity.links import LINK_EVENTS, assert_together
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.intents.reader import IntentReader
 from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
@@ -222,10 +222,13 @@ class Engine(Queries):
         sent_at: Millis | None = None,
         batch_context: dict[str, Any] | None = None,
         position: int = 0,
+        is_public: bool = False,
     ) -> Admission:
         """Normalise, check, de-duplicate and stamp; every item gets its verdict. Never raises for an item.
 
         ``position`` is the index of the first item in its request: a large one is admitted in pieces.
+        ``is_public`` events come from anybody (a page's key): people are not joined or taken apart by hand
+        on their word.
         """
         found: list[Verdict] = []
         kept: list[Entry] = []
@@ -248,6 +251,10 @@ class Engine(Queries):
                     )
                 else:
                     event = _other(raw, dialect, source, received)
+                if is_public and event.name in LINK_EVENTS:
+                    raise Rejected(
+                        NOT_ALLOWED, "only the secret key joins people by hand", "$.event", seen=event.name
+                    )
                 noted = [f"{v.path}: {v.message}" for v in plan.admit(event)] if has_plan else None
             except Rejected as rejected:
                 letter = refuse(

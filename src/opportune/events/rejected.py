@@ -15,6 +15,7 @@ MISSING_FIELD = "missing_field"
 NO_IDENTIFIER = "no_identifier"
 BAD_TIME = "bad_time"
 PLAN_VIOLATION = "plan_violation"
+NOT_ALLOWED = "not_allowed"
 
 CODES = (
     UNREADABLE,
@@ -26,6 +27,7 @@ CODES = (
     NO_IDENTIFIER,
     BAD_TIME,
     PLAN_VIOLATION,
+    NOT_ALLOWED,
 )
 """Every reason code that a dead letter can carry: a closed set, fit for a metric's label."""
 

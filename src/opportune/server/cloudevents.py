@@ -20,11 +20,11 @@ _decode_any = msgspec.json.Decoder(msgspec.Raw).decode
 
 def events(service: Service, call: Call) -> Pending[Reply]:
     """Mode by content type and headers; a plain JSON post is taken by its shape (an array is a batch)."""
-    authorize(service, call)
+    reach = authorize(service, call)
     received = service.clock()
     body = body_of(call, service.limits.body_bytes)
     batch = Batch(list(items_of(call, body)), None, "", None, None)
-    return post(service, call, batch, kind=None, dialect=DIALECT, received=received)
+    return post(service, call, batch, kind=None, dialect=DIALECT, received=received, reach=reach)
 
 
 def items_of(call: Call, body: bytes) -> Sequence[bytes | msgspec.Raw]:

@@ -36,9 +36,11 @@ class Core(Protocol):
         sent_at: Millis | None,
         batch_context: dict[str, Any] | None,
         position: int = 0,
+        is_public: bool = False,
     ) -> Admission:
         """Normalise, check, de-duplicate and stamp; never raises for what is in the items. ``position`` is
-        the index of the first item in its request: a large request is admitted in pieces."""
+        the index of the first item in its request: a large request is admitted in pieces. ``is_public``
+        items came under a key that is in every page."""
         ...
 
     def append(self, admissions: Sequence[Admission]) -> None:

@@ -74,7 +74,7 @@ def items(service: Service, call: Call) -> Pending[Reply]:
     """Items of the catalogue. Needs the secret key: the write key is in every page."""
     received = service.clock()
     batch = split_batch(body_of(call, service.limits.body_bytes))
-    return post(service, call, batch, kind=None, dialect="catalog", received=received)
+    return post(service, call, batch, kind=None, dialect="catalog", received=received, reach=Reach.SECRET)
 
 
 def client_metrics(service: Service, call: Call) -> Reply:
@@ -87,12 +87,27 @@ def _post(service: Service, call: Call, kind: str | None) -> Pending[Reply]:
     received = service.clock()
     body = body_of(call, service.limits.body_bytes)
     batch = split_batch(body) if kind is None else split_single(body)
-    authorize(service, call, batch.write_key)
-    return post(service, call, batch, kind=kind, dialect="segment", received=received)
+    reach = authorize(service, call, batch.write_key)
+    return post(
+        service,
+        call,
+        batch,
+        kind=kind,
+        dialect="segment",
+        received=received,
+        reach=reach,
+    )
 
 
 def post(
-    service: Service, call: Call, batch: Batch, *, kind: str | None, dialect: str, received: Millis
+    service: Service,
+    call: Call,
+    batch: Batch,
+    *,
+    kind: str | None,
+    dialect: str,
+    received: Millis,
+    reach: Reach,
 ) -> Pending[Reply]:
     """Give a batch to the writer; the answer comes once it is on disk and folded: ``{"success":true}``, with
     ``?verdicts=true`` also the counts and one verdict per item."""
@@ -104,6 +119,7 @@ def post(
         received=received,
         sent_at=batch.sent_at,
         context=_shared_context(call, batch),
+        is_public=reach is not Reach.SECRET,
     )
     if call.query_string and call.query().get("verdicts", "") in ("1", "true"):
         return receipt.map(_told)

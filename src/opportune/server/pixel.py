@@ -30,8 +30,8 @@ def _pixel(service: Service, call: Call, kind: str) -> Pending[Reply]:
     query = call.query()
     packed = query.get("data", "")
     batch = split_single(pixel_body(packed) if packed else encode_json(event_of(query)))
-    authorize(service, call, batch.write_key)
-    stored = post(service, call, batch, kind=kind, dialect="segment", received=received)
+    reach = authorize(service, call, batch.write_key)
+    stored = post(service, call, batch, kind=kind, dialect="segment", received=received, reach=reach)
     return stored.map(lambda _: SEEN)
 
 

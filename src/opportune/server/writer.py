@@ -164,6 +164,7 @@ class GroupWriter:
         received: Millis,
         sent_at: Millis | None = None,
         context: dict[str, Any] | None = None,
+        is_public: bool = False,
     ) -> Pending[Receipt]:
         """Admit now, flush and fold soon; settled once that is done. Raises ``Overloaded`` before admitting
         anything, or ``StorageError``; the answer may be a ``StorageError`` too."""
@@ -176,6 +177,7 @@ class GroupWriter:
             received=received,
             sent_at=sent_at,
             batch_context=context,
+            is_public=is_public,
         )
         if len(body_items) <= CHUNK:
             return self._commit_one(admit(body_items), dialect)
