@@ -23,7 +23,9 @@ from opportune.cli.training import progress_bars, rankers_of
 @click.argument("versions", nargs=-1, required=True)
 @options.data_dir
 @options.workspace
-@click.option("--placement", "name", default="home_recs", show_default=True)
+@click.option(
+    "--placement", "name", default="home_recs", show_default=True, help="Whose candidates are ranked."
+)
 @click.option(
     "--share",
     default=0.05,
@@ -31,7 +33,7 @@ from opportune.cli.training import progress_bars, rankers_of
     type=click.FloatRange(0.001, 0.5),
     help="Last share of sessions.",
 )
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="The same seed draws the same intervals.")
 @options.as_json
 def command(
     versions: tuple[str, ...],

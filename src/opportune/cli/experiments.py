@@ -119,8 +119,15 @@ def report(
 @click.option("--mean", type=float, help="The mean of any other metric; with --sd.")
 @click.option("--sd", type=click.FloatRange(0, min_open=True), help="Its standard deviation.")
 @click.option("--lift", type=float, required=True, help="The smallest relative change that matters: 0.05.")
-@click.option("--power", "wanted", type=float, default=0.8, show_default=True)
-@click.option("--alpha", type=float, default=0.05, show_default=True)
+@click.option(
+    "--power",
+    "wanted",
+    type=float,
+    default=0.8,
+    show_default=True,
+    help="Chance to find an effect of that size.",
+)
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Chance of a false alarm.")
 @click.option("--share", type=float, default=0.5, show_default=True, help="Of units that are treated.")
 @click.option("--per-day", type=float, help="Units that come in a day.")
 @click.option("--sequential", is_flag=True, help="For always-valid intervals, looked at any time.")
@@ -177,12 +184,22 @@ def _switch(action: Literal["stop", "resume"]) -> Any:
     @click.argument("experiment_id")
     @click.option("--why", default="", help="A sentence for the record.")
     @options.target
+    @options.as_json
     def switch(
-        experiment_id: str, why: str, data_dir: Path | None, url: str, key: str, workspace: Path | None
+        experiment_id: str,
+        why: str,
+        data_dir: Path | None,
+        url: str,
+        key: str,
+        workspace: Path | None,
+        as_json: bool,
     ) -> None:
         with open_reports(data_dir, url, key, workspace) as reports:
             reports.switch(experiment_id, action, why)
-        click.echo(f"{experiment_id}: {action}")
+        if as_json:
+            print_json({"experiment": experiment_id, "action": action, "why": why})
+        else:
+            click.echo(f"{experiment_id}: {action}")
 
     switch.help = (
         "Stop a running experiment now: everybody sees the placements as they are."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,8 @@ def command(
     Keys come from OPPORTUNE_WRITE_KEY and OPPORTUNE_SECRET_KEY, else from the data folder, where they are
     made at the first start.
     """
+    import asyncio
+
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
     from opportune.server.run import serve

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -49,6 +48,8 @@ WATCH_EVERY_S = 60.0
 async def watch_guardrails(reports: Reports, every_s: float = WATCH_EVERY_S) -> None:
     """Stop experiments that break a guardrail, looked at every minute, as long as the server runs. The tables
     catch up in slices between requests; the reports are made in a thread."""
+    import asyncio
+
     while True:
         await asyncio.sleep(every_s)
         try:

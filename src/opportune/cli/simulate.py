@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from pathlib import Path
 
@@ -26,7 +25,13 @@ from opportune.errors import InvalidRequest
 @click.option("--to", "url", required=True, envvar="OPPORTUNE_URL", show_envvar=True, help="The server.")
 @click.option("--key", required=True, envvar="OPPORTUNE_KEY", show_envvar=True, help="Its write key.")
 @click.option("--placement", default="home_recs", show_default=True, help="What every visit asks for.")
-@click.option("--shoppers", default=500, show_default=True, type=click.IntRange(2, 1_000_000))
+@click.option(
+    "--shoppers",
+    default=500,
+    show_default=True,
+    type=click.IntRange(2, 1_000_000),
+    help="How many there are.",
+)
 @click.option("--days", default=1.0, show_default=True, type=click.FloatRange(0.01, 365), help="Up to now.")
 @click.option(
     "--per-day", default=0.3, show_default=True, type=click.FloatRange(0.001, 100), help="Visits each."
@@ -43,7 +48,7 @@ from opportune.errors import InvalidRequest
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A YAML file with what the shop is like.",
 )
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same shoppers.")
 @click.option(
     "--truth",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -68,6 +73,8 @@ def command(
     They speak the same HTTP as real clients: some share a device, some sign in, some refuse consent, some are
     bots, and some buy hours later. Season and weekday are those of the days before now.
     """
+    import http.client
+
     from opportune.clock import DAY
     from opportune.config import definitions
     from opportune.simulate.client import Client

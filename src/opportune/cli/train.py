@@ -39,7 +39,7 @@ from opportune.clock import system_clock
     "--cases", default=40_000, show_default=True, type=click.IntRange(1), help="Learnt from, at most."
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="For growing trees.")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="The same seed trains the same model.")
 @click.option(
     "--promote", is_flag=True, help="Make the version live when it beats the blend on held-out cases."
 )
