@@ -9,8 +9,11 @@ import pytest
 from opportune import Engine
 from opportune.decide.placement import read_placements
 
-SAME = "placements:\n- {name: shelf, sources: [{source: popular}], count: 3, fallbacks: [newest]}\n"
-OTHER = "placements:\n- {name: shelf, sources: [{source: popular}], count: 3, rules: [{pin: i9, rank: 1}]}\n"
+# A busy machine must not change an answer: no stage is ever late.
+PATIENT = "budget_ms: {total: 60000, candidates: 60000, rank: 60000, policy: 60000, content: 60000}"
+SHELF = f"placements:\n- {{name: shelf, sources: [{{source: popular}}], count: 3, {PATIENT}, "
+SAME = SHELF + "fallbacks: [newest]}\n"
+OTHER = SHELF + "rules: [{pin: i9, rank: 1}]}\n"
 
 
 @pytest.fixture
