@@ -6,7 +6,6 @@ output, until a storage error ends it with exit code 3 and its message on standa
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -24,14 +23,17 @@ def main() -> None:
         with RealDisk(Path(sys.argv[1])) as disk:
             write(disk, int(sys.argv[2]), _tell, groups=150)
     except StorageError as error:
-        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        _say(2, f"{type(error).__name__}: {error}\n")
         raise SystemExit(REFUSED) from error
 
 
 def _tell(durable: int) -> None:
-    # When writes are made to fail, so may this one; what is not told counts as not acknowledged.
-    with contextlib.suppress(OSError):
-        os.write(1, b"%d\n" % durable)
+    _say(1, f"{durable}\n")
+
+
+def _say(descriptor: int, text: str) -> None:
+    # Not `write`: that is the call that is made to fail, and what a test is told must arrive.
+    os.writev(descriptor, [text.encode()])
 
 
 if __name__ == "__main__":
