@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opportune.identity.matching.columns import Column
+from opportune.identity.matching.columns import Column, Role
 from opportune.identity.matching.comparisons import FEW, LABELS, MISSING, levels_of
 from opportune.identity.matching.records import Records
 
 pytest.importorskip("rapidfuzz", reason="needs the extra `identity`")
 
 
-def level(role: str, a: str, b: str) -> str:
-    records = Records.of([Column("x", role)], [{"x": a}, {"x": b}])  # type: ignore[arg-type]
+def level(role: Role, a: str, b: str) -> str:
+    records = Records.of([Column("x", role)], [{"x": a}, {"x": b}])
     found = int(levels_of(records, np.array([0]), np.array([1]))[0, 0])
     return "missing" if found == MISSING else LABELS[role][found]
 
