@@ -26,10 +26,11 @@ STAGES = (
 SHARED = ("errors", "clock", "kernels", "config")
 EDGES: dict[str, tuple[str, ...]] = {
     "stores": SHARED,
+    "access": (*SHARED, "stores"),
     "importing": (*SHARED, "events"),
     "simulate": (*SHARED, *STAGES),
-    "server": (*SHARED, *STAGES, "stores", "warehouse"),
-    "console": (*SHARED, *STAGES, "stores", "server", "warehouse"),
+    "server": (*SHARED, *STAGES, "stores", "warehouse", "access"),
+    "console": (*SHARED, *STAGES, "stores", "server", "warehouse", "access"),
     "demo": (*SHARED, *STAGES, "stores", "importing", "simulate", "server", "console"),
     "cli": (
         *SHARED,
@@ -41,6 +42,7 @@ EDGES: dict[str, tuple[str, ...]] = {
         "console",
         "demo",
         "warehouse",
+        "access",
         "",
     ),
     "warehouse": (*SHARED, *STAGES),

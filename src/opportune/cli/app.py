@@ -27,6 +27,7 @@ COMMANDS = {
     "backup": "backup",
     "restore": "restore",
     "keys": "keys",
+    "audit": "audit",
     "schema": "schema",
     "bench": "bench",
     "version": "version",
