@@ -116,6 +116,14 @@ def test_one_identifier_refuses_and_the_joined_person_has_refused_until_parted(
     assert engine.consent.standing(engine.component("user_id:u1").identifiers).may(Use.PERSONALIZE)
 
 
+def test_what_another_identifier_of_the_person_refused_holds_for_an_event_that_brings_a_new_one(
+    engine: Engine, clock: FixedClock
+) -> None:
+    engine.ingest([viewed(1, A | U, clock), told(A, clock, **NOTHING)])
+    new_device = viewed(2, {"anonymousId": "a2"} | U, clock)
+    assert engine.ingest([new_device]).verdicts[0].verdict == "suppressed"
+
+
 def test_who_refuses_training_is_kept_out_of_the_models(engine: Engine, clock: FixedClock) -> None:
     before = len(engine.state.models.log)
     engine.ingest([told(A, clock, analytics=False), viewed(1, A, clock), viewed(1, U, clock)])
