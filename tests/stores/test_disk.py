@@ -34,6 +34,18 @@ def test_a_folder_is_open_once(tmp_path: Path) -> None:
     RealDisk(tmp_path).close()
 
 
+def test_closing_a_disk_lets_go_of_every_file(tmp_path: Path) -> None:
+    with RealDisk(tmp_path) as disk:
+        write_whole(disk, "a", b"bytes")
+        reader = disk.open_read("a")
+        assert reader.read(0, 5) == b"bytes"
+    open_files = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2
+                  and os.path.lexists(f"/proc/self/fd/{fd}")]  # fmt: skip
+    assert not [name for name in open_files if name.startswith(str(tmp_path))]
+    with pytest.raises(StorageError, match="could not read"):
+        reader.read(0, 5)
+
+
 def _hold(
     root: Path, ready: multiprocessing.synchronize.Event, go: multiprocessing.synchronize.Event
 ) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
+from weakref import WeakSet
 
 from opportune.errors import DiskFull, FlushFailed, FolderInUse, NotFound, StorageError
 
@@ -126,6 +127,7 @@ class RealDisk:
         self.name = str(self.root)
         self.read_only = read_only
         self._lock = -1
+        self._readers: WeakSet[_RealReader] = WeakSet()
         if read_only:
             if not self.root.is_dir():
                 raise NotFound("no such data folder", where=self.name, remedy="check the path")
@@ -156,7 +158,9 @@ class RealDisk:
     def open_read(self, name: str) -> Reader:
         with translated("open", f"{self.name}/{name}"):
             fd = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
-        return _RealReader(fd, f"{self.name}/{name}")
+        reader = _RealReader(fd, f"{self.name}/{name}")
+        self._readers.add(reader)
+        return reader
 
     def exists(self, name: str) -> bool:
         with translated("look at", f"{self.name}/{name}"):
@@ -213,7 +217,9 @@ class RealDisk:
                 os.close(fd)
 
     def close(self) -> None:
-        """Give the folder back; another process may open it."""
+        """Give the folder back, with every file that is still being read; another process may open it."""
+        for reader in list(self._readers):
+            reader.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -271,9 +277,9 @@ class _RealAppender:
 
 class _RealReader:
     """Closed when the last one who looks lets go, so that compaction never pulls a file away under a
-    reader."""
+    reader, or with its disk."""
 
-    __slots__ = ("_fd", "_where")
+    __slots__ = ("__weakref__", "_fd", "_where")
 
     def __init__(self, fd: int, where: str) -> None:
         self._fd = fd
