@@ -45,6 +45,8 @@ class Stream(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
+    """``connections`` are of each stream: who waits for an answer to the one does not hold up the other."""
+
     port: int
     streams: list[Stream]
     seed: int = 1
@@ -92,9 +94,10 @@ def generate(plan: Plan) -> dict[str, Outcome]:
 
 
 class _Connection:
-    __slots__ = ("buffer", "followed", "job", "socket")
+    __slots__ = ("buffer", "followed", "job", "socket", "stream")
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, stream: int) -> None:
+        self.stream = stream
         self.socket = socket.create_connection((plan.host, plan.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
@@ -111,18 +114,19 @@ def drive(plan: Plan) -> list[Outcome]:
     stale = np.zeros(count, np.bool_)
     poll = select.epoll()
     connections: dict[int, _Connection] = {}
-    idle: deque[_Connection] = deque()
+    streams = plan.streams
+    idle: list[deque[_Connection]] = [deque() for _ in streams]
 
-    def open_one() -> None:
-        connection = _Connection(plan)
+    def open_one(number: int) -> None:
+        connection = _Connection(plan, number)
         connections[connection.socket.fileno()] = connection
         poll.register(connection.socket.fileno(), select.EPOLLIN)
-        idle.append(connection)
+        idle[number].append(connection)
 
-    for _ in range(plan.connections):
-        open_one()
-    waiting: deque[int] = deque()
-    streams = plan.streams
+    for number in range(len(streams)):
+        for _ in range(plan.connections):
+            open_one(number)
+    waiting: list[deque[int]] = [deque() for _ in streams]
     upcoming, finished = 0, 0
     clock = time.perf_counter
     start = clock() + 0.1
@@ -132,18 +136,18 @@ def drive(plan: Plan) -> list[Outcome]:
         if now + start > deadline:
             break
         while upcoming < count and due[upcoming] <= now:
-            waiting.append(upcoming)
+            waiting[owner[upcoming]].append(upcoming)
             upcoming += 1
-        while waiting and idle:
-            connection, job = idle.popleft(), waiting.popleft()
-            connection.job, connection.followed = job, False
-            stream = streams[owner[job]]
-            try:
-                connection.socket.sendall(stream.requests[index[job] % len(stream.requests)])
-            except OSError:
-                finished += 1
-                _drop(poll, connections, connection)
-                open_one()
+        for stream, ready, line in zip(streams, idle, waiting, strict=True):
+            while line and ready:
+                connection, job = ready.popleft(), line.popleft()
+                connection.job, connection.followed = job, False
+                try:
+                    connection.socket.sendall(stream.requests[index[job] % len(stream.requests)])
+                except OSError:
+                    finished += 1
+                    _drop(poll, connections, connection)
+                    open_one(connection.stream)
         pause = due[upcoming] - (clock() - start) if upcoming < count else 0.05
         if pause > 0:
             select.select([poll], [], [], pause)
@@ -157,9 +161,9 @@ def drive(plan: Plan) -> list[Outcome]:
                 if connection.job >= 0:
                     finished += 1
                 _drop(poll, connections, connection)
-                if connection in idle:
-                    idle.remove(connection)
-                open_one()
+                if connection in idle[connection.stream]:
+                    idle[connection.stream].remove(connection)
+                open_one(connection.stream)
                 continue
             connection.buffer = connection.buffer + data if connection.buffer else data
             found = _complete(connection.buffer)
@@ -179,7 +183,7 @@ def drive(plan: Plan) -> list[Outcome]:
             connection.buffer = b""
             connection.job = -1
             finished += 1
-            idle.append(connection)
+            idle[connection.stream].append(connection)
     for connection in connections.values():
         connection.socket.close()
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -25,7 +26,7 @@ from opportune.server.pending import Pending
 from opportune.server.refusals import ClientGone, MethodNotAllowed
 from opportune.server.routes import ROUTES, Route
 from opportune.server.service import Limits, Service
-from opportune.server.turn import LoopTurn
+from opportune.server.turn import LoopTurn, PostLine
 from opportune.server.writer import GroupWriter
 
 Scope = MutableMapping[str, Any]
@@ -68,6 +69,7 @@ class App:
         self.service = service
         self.warm = warm
         self._turn = LoopTurn(service.limits.turn_s)
+        self._posts = PostLine()
         self.exact: dict[bytes, Methods] = {}
         patterns: dict[str, Methods] = {}
         for route in ROUTES:
@@ -84,6 +86,7 @@ class App:
         )
         self._rest.router.redirect_slashes = False
         service.metrics.gauges["writer_queue_events"] = lambda: float(service.writer.queued)
+        service.metrics.gauges["posts_in_line"] = lambda: float(len(self._posts))
         service.metrics.gauges["ready"] = lambda: float(service.writer.healthy)
         service.metrics.engine_gauges = service.engine.gauges
 
@@ -141,21 +144,28 @@ class App:
         started = perf_counter()
         method = call.method
         route = methods.get("GET" if method == "HEAD" else method)
-        reply: Reply | Pending[Reply]
         if route is None:
             route = next(iter(methods.values()))
-            reply = PREFLIGHT if method == "OPTIONS" else self._wrong_method(route, methods, method)
-        else:
+            refused = PREFLIGHT if method == "OPTIONS" else self._wrong_method(route, methods, method)
+            self._finish(route, refused, started, done)
+        elif route.tag == "capture" and not self._posts.may_begin(started):
             try:
-                if route.access == "secret" and authorize(self.service, call) is not Reach.SECRET:
-                    raise Forbidden(
-                        "this needs the secret key", remedy="the write key only captures and decides"
-                    )
-                if route.access == "write" and self._turn.is_over():
-                    raise Overloaded("more requests are arriving than can be answered", retry_after_s=1)
-                reply = route.handler(self.service, call)
-            except Exception as error:  # noqa: BLE001  # the process edge: counted, logged, and answered
-                reply = self._failed(route, error)
+                self._posts.stand(started, partial(self._handle, route, call, started, done))
+            except Overloaded as error:
+                self._finish(route, self._failed(route, error), started, done)
+        else:
+            self._handle(route, call, started, done)
+
+    def _handle(self, route: Route, call: Call, started: float, done: Callable[[Reply], None]) -> None:
+        reply: Reply | Pending[Reply]
+        try:
+            if route.access == "secret" and authorize(self.service, call) is not Reach.SECRET:
+                raise Forbidden("this needs the secret key", remedy="the write key only captures and decides")
+            if route.access == "write" and self._turn.is_over():
+                raise Overloaded("more requests are arriving than can be answered", retry_after_s=1)
+            reply = route.handler(self.service, call)
+        except Exception as error:  # noqa: BLE001  # the process edge: counted, logged, and answered
+            reply = self._failed(route, error)
         if type(reply) is Reply:
             self._finish(route, reply, started, done)
             return

@@ -53,6 +53,9 @@ QUICK_GROUP = 256
 SLICE_S = 0.001
 """How long the loop folds at a stretch while requests wait."""
 
+PIECE = 16
+"""Events, more or less, that are folded and acknowledged before the loop looks at the time."""
+
 MAINTENANCE_S = 0.0003
 CHUNK = 128
 """A large batch is admitted in pieces, so that it holds the loop for a millisecond, not for thirty."""
@@ -339,14 +342,13 @@ class GroupWriter:
             self._fold()
 
     def _fold(self) -> None:
-        """Fold in pieces of about :data:`CHUNK` events: models learn once per piece, and the loop looks up
-        between pieces."""
+        """Fold and acknowledge in pieces of about :data:`PIECE` events; the loop looks up between pieces."""
         unfolded = self._unfolded
         deadline = perf_counter() + SLICE_S
         while unfolded:
             piece = [unfolded.popleft()]
             size = piece[0].size
-            while unfolded and size < CHUNK:
+            while unfolded and size < PIECE:
                 piece.append(unfolded.popleft())
                 size += piece[-1].size
             try:
