@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from opportune import errors
+from opportune.access.scopes import ROLES, names_of
 from opportune.cli import options
 from opportune.cli.app import COMMANDS, app
 from opportune.cli.definition_files import schemas
@@ -64,7 +65,7 @@ from opportune.profiles.consent.policy import ConsentPolicy, Purpose
 from opportune.profiles.definitions import Feature, FeatureSet, default_features
 from opportune.profiles.intents.definitions import IntentExamples, IntentSet
 from opportune.profiles.segments import Segment, SegmentSet
-from opportune.server import auth, wire, writer
+from opportune.server import auth, sessions, wire, writer
 from opportune.server.body import BODY_LIMIT
 from opportune.server.metrics import Metrics
 from opportune.server.protocol import Patience
@@ -174,7 +175,12 @@ def http_page() -> str:
         "page or "
         "a pixel cannot send a header, `writeKey` in the body or the query. The *write* key is public: it "
         "captures "
-        "and decides. The *secret* key does everything.",
+        "and decides. The *secret* key does everything. Others are made with `opportune keys create`, in a "
+        "role or with scopes:",
+        table(
+            ("role", "scopes"),
+            [(role.value, ", ".join(names_of(scopes))) for role, scopes in ROLES.items()],
+        ),
         "Errors are JSON: `code` and `message` always, `seen`, `where` (a JSON path) and `remedy` where "
         "known.",
         table(
@@ -182,14 +188,14 @@ def http_page() -> str:
             [(e.status, f"`{e.code}`", said.get(e.__name__) or words(e.__name__)) for e in error_tree()],
         ),
     ]
-    for tag in ("capture", "decide", "know", "account", "operate"):
+    for tag in dict.fromkeys(route.tag for route in ROUTES):
         parts.append(f"## {tag.capitalize()}")
         rows = [
             (f"`{route.method} {route.path}`", route.summary, route.access)
             for route in ROUTES
             if route.tag == tag
         ]
-        parts.append(table(("route", "what", "key"), rows))
+        parts.append(table(("route", "what", "scope"), rows))
         for route in (r for r in ROUTES if r.tag == tag and r.query):
             if is_first_of_kind(route):
                 listed = [(f"`{name}`", meaning) for name, meaning in route.query.items()]
@@ -527,6 +533,11 @@ def configuration_page() -> str:
             "the public key; without it one is made and kept in the data folder",
         ),
         (f"`{auth.SECRET_KEY_VARIABLE}`", "the secret key; likewise"),
+        (
+            f"`{sessions.PASSWORD_VARIABLE}`",
+            f"a password for the console, for the name `{sessions.OWNER}`; others are added with "
+            "`opportune users add`",
+        ),
         (f"`{options.DATA_DIR_VARIABLE}`", "the data folder of commands, for `--data-dir`"),
         (f"`{options.WORKSPACE_VARIABLE}`", "the folder with the definitions, for `--workspace`"),
         (f"`{options.URL_VARIABLE}`", "a running server that commands talk to, for `--to`"),
@@ -570,6 +581,8 @@ def configuration_page() -> str:
                     ("`archive/`", "journal segments that every fold has passed"),
                     ("`state/`", "checkpoints of folded state; can always be rebuilt from the journal"),
                     ("`keys.json`", "the keys that were made at the first start (mode 0600)"),
+                    ("`access.json`", "other keys and who may sign in, as hashes (mode 0600)"),
+                    ("`audit/`", "who read what about whom and who changed what, each entry sealed"),
                     ("`imports/`", "how far each imported file has come"),
                 ],
             ),

@@ -275,7 +275,7 @@ def make_server(engine: SmallEngine) -> Iterator[Callable[..., RunningServer]]:
         **options: Any,
     ) -> RunningServer:
         writer = writer or GroupWriter(engine, Metrics(), reopen_every_s=0.05)
-        app = create_app(engine, writer, keys=KEYS, **options)
+        app = create_app(engine, writer, **{"keys": KEYS, **options})
         server = RunningServer(app, patience or Patience(), sweep_s)
         running.append(server)
         return server

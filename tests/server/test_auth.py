@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from opportune.access.scopes import SECRET_GRANT, WRITE_GRANT, Grant
 from opportune.errors import InvalidDefinition, StorageError
-from opportune.server.auth import Keys, Reach, load_keys
+from opportune.server.auth import Keys, load_keys
 
 KEYS = Keys(write="wk", secret="sk")
 
@@ -18,26 +19,26 @@ def basic(text: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("header", "reach"),
+    ("header", "grant"),
     [
-        (basic("wk:"), Reach.WRITE),
-        (basic("wk"), Reach.WRITE),
-        (basic("wk:password"), Reach.WRITE),
-        (basic("sk:"), Reach.SECRET),
-        (b"Bearer wk", Reach.WRITE),
-        (b"BEARER  sk ", Reach.SECRET),
-        (b"Bearer wk2", Reach.NOTHING),
-        (b"Bearer w", Reach.NOTHING),
-        (b"Bearer ", Reach.NOTHING),
-        (b"Bearer", Reach.NOTHING),
-        (b"", Reach.NOTHING),
-        (b"Basic !", Reach.NOTHING),
-        (b"Basic \xff\xff", Reach.NOTHING),
-        (b"wk", Reach.NOTHING),
+        (basic("wk:"), WRITE_GRANT),
+        (basic("wk"), WRITE_GRANT),
+        (basic("wk:password"), WRITE_GRANT),
+        (basic("sk:"), SECRET_GRANT),
+        (b"Bearer wk", WRITE_GRANT),
+        (b"BEARER  sk ", SECRET_GRANT),
+        (b"Bearer wk2", None),
+        (b"Bearer w", None),
+        (b"Bearer ", None),
+        (b"Bearer", None),
+        (b"", None),
+        (b"Basic !", None),
+        (b"Basic \xff\xff", None),
+        (b"wk", None),
     ],
 )
-def test_how_far_a_header_reaches(header: bytes, reach: Reach) -> None:
-    assert KEYS.header_reach(header) is reach
+def test_what_a_header_allows(header: bytes, grant: Grant | None) -> None:
+    assert KEYS.header_grant(header) is grant
 
 
 def test_the_secret_does_not_show_in_a_repr() -> None:

@@ -46,6 +46,10 @@ class Audit(Protocol):
         self, who: str, did: str, about: Sequence[str] = (), *, changed: bool = False, **what: str
     ) -> None: ...
 
+    def newest(self, limit: int = 100, about: str = "", did: str = "") -> list[Entry]:
+        """The newest entries first; only those about an identifier, or whose ``did`` starts like this."""
+        ...
+
 
 class Unaudited:
     """For an engine without a folder: nothing is kept."""
@@ -54,6 +58,9 @@ class Unaudited:
         self, who: str, did: str, about: Sequence[str] = (), *, changed: bool = False, **what: str
     ) -> None:
         return
+
+    def newest(self, limit: int = 100, about: str = "", did: str = "") -> list[Entry]:
+        return []
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ COMMANDS = {
     "backup": "backup",
     "restore": "restore",
     "keys": "keys",
+    "users": "users",
     "audit": "audit",
     "schema": "schema",
     "bench": "bench",

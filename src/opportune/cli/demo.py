@@ -78,6 +78,7 @@ def command(
     """
     import asyncio
 
+    from opportune.access.audit import AuditLog
     from opportune.demo.load import is_loaded
     from opportune.demo.streaming import load_catalogue
     from opportune.server.auth import load_keys
@@ -96,8 +97,9 @@ def command(
         if not is_old:
             load_catalogue(engine, retail, now)
         keys = load_keys(folder)
+        audit = AuditLog(folder)
         mounts = [
-            console_mount(engine, keys, shop_url="/", reports=Reports(engine)),
+            console_mount(engine, keys, shop_url="/", reports=Reports(engine), audit=audit),
             _shop(engine, keys.write, retail, own_data=bool(csv)),
         ]
         crowd: list[subprocess.Popen[bytes]] = []
@@ -126,8 +128,9 @@ def command(
                 click.launch(f"{address}/")
 
         try:
-            serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce)
+            serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce, audit=audit)
         finally:
+            audit.close()
             for process in crowd:
                 process.terminate()
                 process.wait()

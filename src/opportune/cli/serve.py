@@ -58,6 +58,7 @@ def command(
     """
     import asyncio
 
+    from opportune.access.audit import AuditLog
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
     from opportune.server.run import serve
@@ -67,6 +68,7 @@ def command(
     every = int(checkpoint_every * 1000)
     with open_engine(data_dir, workspace, create=True, warm=True, checkpoint_every=every) as engine:
         keys = load_keys(data_dir)
+        audit = AuditLog(data_dir)
 
         def announce(address: str) -> None:
             announce_keys(keys)
@@ -81,8 +83,18 @@ def command(
             if any(experiment.guardrails for experiment in engine.workspace.experiments):
                 watching.append(asyncio.get_running_loop().create_task(watch_guardrails(reports)))
 
-        mounts = [] if no_console else [console_mount(engine, keys, reports=reports)]
+        mounts = [] if no_console else [console_mount(engine, keys, reports=reports, audit=audit)]
         try:
-            serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce, warm=warm)
+            serve(
+                engine,
+                host,
+                port,
+                keys=keys,
+                extra_mounts=mounts,
+                announce=announce,
+                warm=warm,
+                audit=audit,
+            )
         finally:
+            audit.close()
             reports.close()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from opportune import Engine
+    from opportune.access.audit import Audit
     from opportune.server.auth import Keys
     from opportune.warehouse.reports import Reports
 
@@ -21,7 +22,12 @@ log = logging.getLogger("opportune.experiments")
 
 
 def console_mount(
-    engine: Engine, keys: Keys, *, shop_url: str = "", reports: Reports | None = None
+    engine: Engine,
+    keys: Keys,
+    *,
+    shop_url: str = "",
+    reports: Reports | None = None,
+    audit: Audit | None = None,
 ) -> BaseRoute:
     """The console under :data:`CONSOLE`."""
     from starlette.routing import Mount
@@ -29,7 +35,8 @@ def console_mount(
     from opportune.console import create_console
     from opportune.server.sessions import Sessions
 
-    return Mount(CONSOLE, create_console(engine, Sessions(keys), shop_url=shop_url, reports=reports))
+    console = create_console(engine, Sessions(keys), shop_url=shop_url, reports=reports, audit=audit)
+    return Mount(CONSOLE, console)
 
 
 def announce_keys(keys: Keys, *, always: bool = False) -> None:

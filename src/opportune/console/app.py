@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from opportune.access.audit import Audit, Unaudited
+from opportune.access.scopes import Access, Grant, names_of
 from opportune.console import charts, identity_graph, lifts, words
 from opportune.console.assets import Assets
 from opportune.console.desk import Desk, Engine
 from opportune.console.safety import SafetyHeaders
 from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
-from opportune.errors import InvalidRequest, OpportuneError, Unauthorized
+from opportune.errors import InvalidRequest, OpportuneError, Overloaded, Unauthorized
 from opportune.events.verdicts import DUPLICATE, STORED
 from opportune.server.sessions import Sessions
 from opportune.warehouse.reports import Reports
@@ -33,6 +36,7 @@ FORM_BYTES = 2 * 1024 * 1024
 
 Answer = Callable[[Mapping[str, str]], dict[str, Any]]
 Lookup = Callable[[str], dict[str, Any]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 SAID = {
     "stored": "The event is stored now.",
@@ -43,17 +47,24 @@ SAID = {
 
 
 def create_console(
-    engine: Engine, sessions: Sessions, *, shop_url: str = "", reports: Reports | None = None
+    engine: Engine,
+    sessions: Sessions,
+    *,
+    shop_url: str = "",
+    reports: Reports | None = None,
+    audit: Audit | None = None,
 ) -> Starlette:
     """The console, to mount anywhere (usually ``/console``). ``shop_url`` links back to the demo shop;
-    ``reports`` are those of the same engine."""
-    return _Console(Desk(engine), sessions, shop_url, Trials(reports)).app
+    ``reports`` are those of the same engine; ``audit`` notes who looked at whom."""
+    return _Console(Desk(engine), sessions, shop_url, Trials(reports), audit or Unaudited()).app
 
 
 class _Console:
-    def __init__(self, desk: Desk, sessions: Sessions, shop_url: str, trials: Trials) -> None:
+    def __init__(self, desk: Desk, sessions: Sessions, shop_url: str, trials: Trials, audit: Audit) -> None:
         self.desk = desk
         self.trials = trials
+        self.audit = audit
+        self.access: dict[str, Access] = {}
         self.sessions = sessions
         self.assets = Assets(HERE / "static", "/static")
         self.pages = Environment(
@@ -76,75 +87,112 @@ class _Console:
             middleware=[Middleware(SafetyHeaders), Middleware(GZipMiddleware, minimum_size=600)],
             exception_handlers={OpportuneError: self._error, HTTPException: self._error},
         )
+        self.app.state.access = self.access
 
     def _routes(self) -> list[BaseRoute]:
+        """Every page with the scope that it needs."""
         desk = self.desk
         return [
-            *self._page("/", "overview", desk.overview, json_path="/overview.json"),
-            *self._page("/events", "events", desk.events),
-            *self._page("/people", "people", desk.people),
-            *self._entry("/people", "person", desk.person),
-            *self._page("/decisions", "decisions", desk.decisions),
-            *self._entry("/decisions", "decision", desk.decision),
-            *self._page("/accounting", "accounting", desk.accounting),
-            *self._entry("/dead-letters", "letter", desk.letter),
-            Route("/dead-letters/{key}/replay", self.replay, methods=["POST"]),
-            Route("/dead-letters/{key}/discard", self.discard, methods=["POST"]),
-            *self._page("/placements", "placements", desk.placements),
-            *self._page("/experiments", "experiments", desk.experiments),
-            *self._report("/experiments/{key}", "experiment", self._experiment),
-            *self._report("/business", "business", self._business),
-            Route("/login", self.login, methods=["GET", "POST"]),
-            Route("/logout", self.logout, methods=["POST"]),
-            Route("/static/{name}", self.assets.respond),
+            *self._page("/", "overview", "reports", desk.overview, json_path="/overview.json"),
+            *self._page("/events", "events", "people", desk.events),
+            *self._page("/people", "people", "people", desk.people),
+            *self._entry("/people", "person", "people", desk.person),
+            *self._page("/decisions", "decisions", "people", desk.decisions),
+            *self._entry("/decisions", "decision", "people", desk.decision),
+            *self._page("/accounting", "accounting", "reports", desk.accounting),
+            *self._entry("/dead-letters", "letter", "repair", desk.letter),
+            self._post("/dead-letters/{key}/replay", "repair", self.replay),
+            self._post("/dead-letters/{key}/discard", "repair", self.discard),
+            *self._page("/placements", "placements", "reports", desk.placements),
+            *self._page("/experiments", "experiments", "reports", desk.experiments),
+            *self._report("/experiments/{key}", "experiment", "reports", self._experiment),
+            *self._report("/business", "business", "reports", self._business),
+            self._at("/login", "open", self.login, "GET", "POST"),
+            self._at("/logout", "open", self.logout, "POST"),
+            self._at("/static/{name}", "open", self.assets.respond),
         ]
 
-    def _page(self, path: str, name: str, answer: Answer, *, json_path: str = "") -> list[Route]:
-        def page(request: Request) -> Response:
-            self.sessions.require(request)
+    def _at(self, path: str, access: Access, endpoint: Callable[..., Any], *methods: str) -> Route:
+        """A route whose scope is on record, at ``app.state.access``: the test of who may do what reads it."""
+        self.access[path] = access
+        return Route(path, endpoint, methods=methods or None)
+
+    def _page(
+        self, path: str, name: str, access: Access, answer: Answer, *, json_path: str = ""
+    ) -> list[Route]:
+        def ask(request: Request) -> dict[str, Any]:
+            grant = self.sessions.require(request, access)
+            if access == "people" and "rows" not in request.query_params:
+                self.audit.note(grant.who, f"{name}.listed")
             found = answer(request.query_params)
+            if not grant.allows("people"):
+                without_people(found)
+            return found
+
+        def page(request: Request) -> Response:
+            found = ask(request)
             if "rows" in request.query_params:
                 return self._render(request, f"{name}_rows.html", **found)
             return self._render(request, f"{name}.html", section=name, **found)
 
         def as_json(request: Request) -> Response:
-            self.sessions.require(request)
-            return _json(answer(request.query_params))
+            return _json(ask(request))
 
         # Synchronous endpoints would run in threads, and the engine belongs to one thread.
-        return [Route(json_path or f"{path}.json", _on_loop(as_json)), Route(path, _on_loop(page))]
+        return [
+            self._at(json_path or f"{path}.json", access, _on_loop(as_json)),
+            self._at(path, access, _on_loop(page)),
+        ]
 
-    def _entry(self, path: str, name: str, lookup: Lookup) -> list[Route]:
+    def _entry(self, path: str, name: str, access: Access, lookup: Lookup) -> list[Route]:
+        def ask(request: Request) -> dict[str, Any]:
+            grant = self.sessions.require(request, access)
+            key = request.path_params["key"]
+            if name == "person":
+                self.audit.note(grant.who, "person.read", [key])
+            else:
+                self.audit.note(grant.who, f"{name}.read", **{name: key[:64]})
+            return lookup(key)
+
         def page(request: Request) -> Response:
-            self.sessions.require(request)
-            found = lookup(request.path_params["key"])
-            return self._render(request, f"{name}.html", section=name, **found)
+            return self._render(request, f"{name}.html", section=name, **ask(request))
 
         def as_json(request: Request) -> Response:
-            self.sessions.require(request)
-            return _json(lookup(request.path_params["key"]))
+            return _json(ask(request))
 
         kind = ":path" if name == "person" else ""
         return [
-            Route(f"{path}/{{key{kind}}}.json", _on_loop(as_json)),
-            Route(f"{path}/{{key{kind}}}", _on_loop(page)),
+            self._at(f"{path}/{{key{kind}}}.json", access, _on_loop(as_json)),
+            self._at(f"{path}/{{key{kind}}}", access, _on_loop(page)),
         ]
 
+    def _post(self, path: str, access: Access, act: Callable[[Request, Form], Awaitable[Response]]) -> Route:
+        """A form that changes something: signed in, allowed to, and sent from a page of this session."""
+
+        async def endpoint(request: Request) -> Response:
+            grant = self.sessions.require(request, access)
+            fields = await _form(request)
+            self.sessions.require_csrf(request, fields.get("csrf", ""))
+            return await act(request, Form(grant, fields))
+
+        endpoint.__name__ = f"console_{act.__name__}"
+        return self._at(path, access, endpoint, "POST")
+
     def _report(
-        self, path: str, name: str, ask: Callable[[Request], Awaitable[dict[str, Any]]]
+        self, path: str, name: str, access: Access, ask: Callable[[Request], Awaitable[dict[str, Any]]]
     ) -> list[Route]:
         """A page that takes its time: the tables catch up in slices, the report is made in a thread."""
 
         async def page(request: Request) -> Response:
-            self.sessions.require(request)
+            self.sessions.require(request, access)
             return self._render(request, f"{name}.html", section=name, **await ask(request))
 
         async def as_json(request: Request) -> Response:
-            self.sessions.require(request)
+            self.sessions.require(request, access)
             return _json(await ask(request))
 
         page.__name__, as_json.__name__ = f"console_{name}", f"console_{name}_json"
-        return [Route(f"{path}.json", as_json), Route(path, page)]
+        return [self._at(f"{path}.json", access, as_json), self._at(path, access, page)]
 
     async def _experiment(self, request: Request) -> dict[str, Any]:
         return await self.trials.report(request.path_params["key"])
@@ -156,24 +204,38 @@ class _Console:
 
     async def login(self, request: Request) -> Response:
         if request.method == "GET":
-            return self._render(
-                request, "login.html", problem="", following=request.query_params.get("next", "")
-            )
+            return self._login_page(request, "", request.query_params.get("next", ""))
         form = await _form(request)
         following = form.get("next", "")
+        name = form.get("name", "").strip().lower()
         base = str(request.scope.get("root_path", ""))
         # Only a path of this console: anything else would make sign-in a way to send people elsewhere.
         safe = following.startswith(f"{base}/") and not following.startswith("//") and "\\" not in following
-        answer: Response = RedirectResponse(following if safe else f"{base}/", status_code=303)
         try:
-            self.sessions.sign_in(form.get("key", "").strip(), answer, secure=request.url.scheme == "https")
-        except Unauthorized as error:
-            answer = self._render(request, "login.html", problem=str(error), following=following)
-            answer.status_code = 401
+            grant = await asyncio.to_thread(self.sessions.check, name, form.get("key", "").strip())
+        except (Unauthorized, Overloaded) as error:
+            self.audit.note("nobody", "sign-in.refused", [f"user:{name}"])
+            answer = self._login_page(request, str(error), following, name)
+            answer.status_code = error.status
+            return answer
+        self.audit.note(grant.who, "sign-in")
+        answer = RedirectResponse(following if safe else f"{base}/", status_code=303)
+        self.sessions.sign_in(grant, answer, secure=request.url.scheme == "https")
         return answer
 
+    def _login_page(self, request: Request, problem: str, following: str, name: str = "") -> Response:
+        return self._render(
+            request,
+            "login.html",
+            problem=problem,
+            following=following,
+            name=name,
+            has_names=self.sessions.has_names,
+        )
+
     async def logout(self, request: Request) -> Response:
-        self.sessions.require(request)
+        if self.sessions.visitor(request) is None:
+            raise Unauthorized("not signed in", remedy="sign in with the secret key, or with your name")
         self.sessions.require_csrf(request, (await _form(request)).get("csrf", ""))
         answer = RedirectResponse(f"{request.scope.get('root_path', '')}/login", status_code=303)
         self.sessions.sign_out(answer)
@@ -181,31 +243,27 @@ class _Console:
 
     # -- dead letters
 
-    async def replay(self, request: Request) -> Response:
+    async def replay(self, request: Request, form: Form) -> Response:
         """Try again: as it came, or as edited in the form."""
-        form = await self._allowed_form(request)
         letter_id = request.path_params["key"]
         before = self.desk.engine.letter(letter_id).raw
-        text = form.get("raw")
+        text = form.fields.get("raw")
         edited = None if text is None else text.replace("\r\n", "\n").encode("utf-8", "replace")
         fixed = edited if edited is not None and edited != before else None
         admission = self.desk.engine.replay_dead_letter(letter_id, fixed)
+        self.audit.note(form.grant.who, "letter.replayed", changed=True, letter=letter_id[:64])
         await self._commit(request, admission)
         verdict = admission.verdicts[0].verdict
         if verdict in (STORED, DUPLICATE):
             return self._to(request, "/accounting", verdict)
         return self._to(request, f"/dead-letters/{quote(letter_id)}", "rejected")
 
-    async def discard(self, request: Request) -> Response:
-        await self._allowed_form(request)
-        await self._commit(request, self.desk.engine.discard_dead_letter(request.path_params["key"]))
+    async def discard(self, request: Request, form: Form) -> Response:
+        letter_id = request.path_params["key"]
+        admission = self.desk.engine.discard_dead_letter(letter_id)
+        self.audit.note(form.grant.who, "letter.discarded", changed=True, letter=letter_id[:64])
+        await self._commit(request, admission)
         return self._to(request, "/accounting", "discarded")
-
-    async def _allowed_form(self, request: Request) -> dict[str, str]:
-        self.sessions.require(request)
-        form = await _form(request)
-        self.sessions.require_csrf(request, form.get("csrf", ""))
-        return form
 
     async def _commit(self, request: Request, admission: Admission) -> None:
         """Through the server's writer, which groups flushes; without a server, directly."""
@@ -223,18 +281,26 @@ class _Console:
 
     def _render(self, request: Request, template: str, *, section: str = "", **values: Any) -> Response:
         base = str(request.scope.get("root_path", ""))
-        signed_in = self.sessions.signed_in(request)
+        grant = self._visitor(request)
         context = {
             "base": base,
             "section": section,
-            "csrf": self.sessions.csrf_token(request) if signed_in else "",
-            "signed_in": signed_in,
+            "csrf": self.sessions.csrf_token(request) if grant else "",
+            "signed_in": grant is not None,
+            "who": grant.who if grant else "",
+            "may": frozenset(names_of(grant.scopes)) if grant else frozenset(),
             "said": SAID.get(request.query_params.get("said", ""), ""),
             "here": request.url.path,
             "asset": lambda name: base + self.assets.url(name),
             **values,
         }
         return HTMLResponse(self.pages.get_template(template).render(context))
+
+    def _visitor(self, request: Request) -> Grant | None:
+        try:
+            return self.sessions.visitor(request)
+        except Unauthorized:  # a key that ended: the page that says so is for strangers
+            return None
 
     def _error(self, request: Request, error: Exception) -> Response:
         if isinstance(error, OpportuneError):
@@ -256,7 +322,24 @@ class _Console:
         return answer
 
 
-def _on_loop(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+class Form(msgspec.Struct, frozen=True):
+    """A posted form, and who posted it."""
+
+    grant: Grant
+    fields: dict[str, str]
+
+
+def without_people(found: dict[str, Any]) -> None:
+    """Take out what names people, for who may only see sums: the newest events and decisions, and letters."""
+    for name in ("events", "decisions"):
+        if name in found:
+            found[name] = []
+    letters = found.get("dead_letters")
+    if letters and "letters" in letters:
+        letters["letters"] = []
+
+
+def _on_loop(answer: Callable[[Request], Response]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         return answer(request)
 

@@ -15,13 +15,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as PathRoute
 
+from opportune.access.audit import Audit, Unaudited
 from opportune.clock import Clock, system_clock
-from opportune.errors import Forbidden, NotFound, OpportuneError, Overloaded
-from opportune.server.auth import Keys, Reach
+from opportune.errors import NotFound, OpportuneError, Overloaded
+from opportune.server.auth import Keys
 from opportune.server.body import Gathering
 from opportune.server.call import JSON, Call, Header, Reply, encode_json
 from opportune.server.contract import ServedEngine
-from opportune.server.ingest import authorize
+from opportune.server.ingest import authorize, needs
 from opportune.server.pending import Pending
 from opportune.server.refusals import ClientGone, MethodNotAllowed
 from opportune.server.routes import ROUTES, Route
@@ -159,10 +160,11 @@ class App:
     def _handle(self, route: Route, call: Call, started: float, done: Callable[[Reply], None]) -> None:
         reply: Reply | Pending[Reply]
         try:
-            if route.access == "secret" and authorize(self.service, call) is not Reach.SECRET:
-                raise Forbidden("this needs the secret key", remedy="the write key only captures and decides")
-            if route.access == "write" and self._turn.is_over():
-                raise Overloaded("more requests are arriving than can be answered", retry_after_s=1)
+            if route.access == "write":
+                if self._turn.is_over():
+                    raise Overloaded("more requests are arriving than can be answered", retry_after_s=1)
+            elif route.access != "open":
+                self._guard(route, call)
             reply = route.handler(self.service, call)
         except Exception as error:  # noqa: BLE001  # the process edge: counted, logged, and answered
             reply = self._failed(route, error)
@@ -178,6 +180,13 @@ class App:
             self._finish(route, found, started, done)
 
         reply.then(settled)  # type: ignore[union-attr]  # a Reply was sorted out above
+
+    def _guard(self, route: Route, call: Call) -> None:
+        """The key must have the route's scope. Who has a key and tries more than it allows is noted."""
+        grant = call.grant = authorize(self.service, call)
+        if not grant.allows(route.access):
+            self.service.audit.note(grant.who, "refused", route=f"{route.method} {route.path}")
+            raise needs(route.access)
 
     def _finish(self, route: Route, reply: Reply, started: float, done: Callable[[Reply], None]) -> None:
         if route.cors and reply is not PREFLIGHT:
@@ -310,6 +319,7 @@ def create_app(
     warm: Callable[[], None] | None = None,
     clock: Clock = system_clock,
     limits: Limits | None = None,
+    audit: Audit | None = None,
 ) -> App:
     """The ASGI application. ``extra_mounts`` are Starlette routes (console, storefront); they find the
     :class:`Service` at ``request.state.service``."""
@@ -320,5 +330,6 @@ def create_app(
         metrics=writer.metrics,
         clock=clock,
         limits=limits or Limits(),
+        audit=audit or Unaudited(),
     )
     return App(service, extra_mounts, warm=warm)

@@ -1,4 +1,5 @@
-"""Who may do what: a public write key for capture and decisions, a secret key for everything."""
+"""The keys that come with a request: a public write key for capture and decisions, a secret key for
+everything, and the keys of the roster in between."""
 
 from __future__ import annotations
 
@@ -9,11 +10,12 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from enum import IntEnum
 from pathlib import Path
 
 import msgspec
 
+from opportune.access.roster import Roster
+from opportune.access.scopes import SECRET_GRANT, WRITE_GRANT, Grant
 from opportune.errors import InvalidDefinition, StorageError
 
 WRITE_KEY_VARIABLE = "OPPORTUNE_WRITE_KEY"
@@ -21,16 +23,9 @@ SECRET_KEY_VARIABLE = "OPPORTUNE_SECRET_KEY"
 KEYS_FILE = "keys.json"
 
 
-class Reach(IntEnum):
-    """How far a key reaches; a larger reach includes the smaller ones."""
-
-    NOTHING = 0
-    WRITE = 1
-    SECRET = 2
-
-
 class Keys(msgspec.Struct, frozen=True):
-    """The two keys. The write key is public (it is in the page), the secret key is not.
+    """The two keys that every folder has, and the others. The write key is public (it is in the page), the
+    secret key is not.
 
     ``source`` is what events that come in under these keys are accounted as. ``generated`` is true when this
     start made the keys, which is the one time that the secret is shown.
@@ -40,32 +35,34 @@ class Keys(msgspec.Struct, frozen=True):
     secret: str
     source: str = "default"
     generated: bool = False
+    roster: Roster | None = None
 
     def __repr__(self) -> str:
         return f"Keys(write={self.write!r}, secret=<hidden>, source={self.source!r})"
 
-    def reach(self, presented: str) -> Reach:
-        """How far ``presented`` reaches; compared in constant time."""
+    def grant(self, presented: str) -> Grant | None:
+        """What ``presented`` allows, None for an unknown key; compared in constant time. Raises
+        :class:`Unauthorized` for a key that has ended."""
         given = presented.encode("utf-8", "surrogateescape")
         if hmac.compare_digest(given, self.write.encode()):
-            return Reach.WRITE
+            return WRITE_GRANT
         if hmac.compare_digest(given, self.secret.encode()):
-            return Reach.SECRET
-        return Reach.NOTHING
+            return SECRET_GRANT
+        return None if self.roster is None else self.roster.grant(presented)
 
-    def header_reach(self, authorization: bytes) -> Reach:
-        """``Basic b64(key:)``, ``Basic b64(key)`` and ``Bearer key``; anything else reaches nothing."""
+    def header_grant(self, authorization: bytes) -> Grant | None:
+        """``Basic b64(key:)``, ``Basic b64(key)`` and ``Bearer key``; anything else allows nothing."""
         scheme, _, value = authorization.partition(b" ")
         scheme = scheme.lower()
         if scheme == b"basic":
             try:
                 decoded = base64.b64decode(value, validate=False)
             except binascii.Error:
-                return Reach.NOTHING
-            return self.reach(decoded.partition(b":")[0].decode("latin-1"))
+                return None
+            return self.grant(decoded.partition(b":")[0].decode("latin-1"))
         if scheme == b"bearer":
-            return self.reach(value.strip().decode("latin-1"))
-        return Reach.NOTHING
+            return self.grant(value.strip().decode("latin-1"))
+        return None
 
 
 def load_keys(folder: Path, environment: Mapping[str, str] | None = None) -> Keys:
@@ -73,15 +70,21 @@ def load_keys(folder: Path, environment: Mapping[str, str] | None = None) -> Key
     environment = os.environ if environment is None else environment
     write = environment.get(WRITE_KEY_VARIABLE, "")
     secret = environment.get(SECRET_KEY_VARIABLE, "")
+    roster = Roster(folder)
     if write and secret:
-        return _checked(Keys(write=write, secret=secret))
+        return _checked(Keys(write=write, secret=secret, roster=roster))
     kept = _kept(folder / KEYS_FILE)
     generated = kept is None
     if kept is None:
         kept = Keys(write=f"wk_{secrets.token_urlsafe(18)}", secret=f"sk_{secrets.token_urlsafe(32)}")
         _keep(folder, kept)
     return _checked(
-        Keys(write=write or kept.write, secret=secret or kept.secret, generated=generated and not secret)
+        Keys(
+            write=write or kept.write,
+            secret=secret or kept.secret,
+            generated=generated and not secret,
+            roster=roster,
+        )
     )
 
 

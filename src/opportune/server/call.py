@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from opportune.access.scopes import Grant
+
 Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
@@ -31,12 +33,14 @@ class Call:
 
     ``headers`` are pairs with lower-case names; ``path`` is as it was sent, still percent-encoded; so is
     ``body``, perhaps compressed (:func:`opportune.server.body.body_of` reads it). When the body was larger
-    than anything that would be read, ``oversize`` is its size and ``body`` is empty.
+    than anything that would be read, ``oversize`` is its size and ``body`` is empty. ``grant`` is what the
+    request's key allows, on routes where that is known before the handler runs.
     """
 
     __slots__ = (
         "_named",
         "body",
+        "grant",
         "headers",
         "method",
         "oversize",
@@ -66,7 +70,13 @@ class Call:
         self.oversize = oversize
         self.params = params
         self.scheme = scheme
+        self.grant: Grant | None = None
         self._named: dict[bytes, bytes] | None = None
+
+    @property
+    def who(self) -> str:
+        """Whose key it came with, for the audit log."""
+        return "nobody" if self.grant is None else self.grant.who
 
     def header(self, name: bytes) -> bytes:
         """By lower-case name; of a repeated one the last stands. Empty when there is none."""

@@ -11,7 +11,7 @@ from opportune.events.cloudevents import BATCHED, DIALECT, STRUCTURED, as_struct
 from opportune.events.segment import Batch
 from opportune.server.body import body_of
 from opportune.server.call import Call, Reply
-from opportune.server.ingest import authorize, post
+from opportune.server.ingest import may_write, post
 from opportune.server.pending import Pending
 from opportune.server.service import Service
 
@@ -20,11 +20,11 @@ _decode_any = msgspec.json.Decoder(msgspec.Raw).decode
 
 def events(service: Service, call: Call) -> Pending[Reply]:
     """Mode by content type and headers; a plain JSON post is taken by its shape (an array is a batch)."""
-    reach = authorize(service, call)
+    grant = may_write(service, call)
     received = service.clock()
     body = body_of(call, service.limits.body_bytes)
     batch = Batch(list(items_of(call, body)), None, "", None, None)
-    return post(service, call, batch, kind=None, dialect=DIALECT, received=received, reach=reach)
+    return post(service, call, batch, kind=None, dialect=DIALECT, received=received, grant=grant)
 
 
 def items_of(call: Call, body: bytes) -> Sequence[bytes | msgspec.Raw]:

@@ -6,13 +6,13 @@ import re
 
 import msgspec
 
+from opportune.access.scopes import SCOPES
 from opportune.decide.recommendations import RecommendationsRequest, answer, ranked_ids
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.errors import Forbidden, InvalidRequest
-from opportune.server.auth import Reach
 from opportune.server.body import body_of
 from opportune.server.call import JSON, NO_STORE, Call, Reply, encode_json
-from opportune.server.ingest import authorize
+from opportune.server.ingest import may_write
 from opportune.server.refusals import UnreadableJson
 from opportune.server.service import Service
 
@@ -24,25 +24,28 @@ _decode_recommendations = msgspec.json.Decoder(RecommendationsRequest).decode
 
 
 def decide(service: Service, call: Call) -> Reply:
-    reach = authorize(service, call)
+    grant = may_write(service, call)
     body = body_of(call, service.limits.body_bytes)
     try:
         request = _decode_request(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise wrong_shape(error) from error
-    if request.explain and reach < Reach.SECRET:
+    if request.explain and not grant.scopes & SCOPES["people"]:
         raise Forbidden(
             "an explanation shows what is known about a person",
             where="$.explain",
-            remedy="use the secret key",
+            remedy="use the secret key, or a key that may read about people",
         )
+    if request.explain:
+        about = [f"{kind}:{value}" for kind, value in request.identifiers.items()]
+        service.audit.note(grant.who, "decision.explained", about)
     return Reply(200, encode_json(_decide(service, request)), (JSON, NO_STORE))
 
 
 def recommendations(service: Service, call: Call) -> Reply:
     """A JSON array of product ids, best first, with the decision's id in a header, so that outcomes can name
     it. ``?verbose=true`` answers an object with the reasons and the id."""
-    authorize(service, call)
+    may_write(service, call)
     body = body_of(call, service.limits.body_bytes)
     try:
         request = _decode_recommendations(body)

@@ -40,5 +40,7 @@ def _switch(service: Service, call: Call, action: Literal["stop", "resume"]) -> 
         asked = _decode(body) if body else SwitchRequest()
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise wrong_shape(error) from error
-    admission = service.engine.switch_experiment(call.param("experiment_id"), action, asked.why)
+    experiment_id = call.param("experiment_id")
+    admission = service.engine.switch_experiment(experiment_id, action, asked.why)
+    service.audit.note(call.who, f"experiment.{action}", changed=True, experiment=experiment_id[:200])
     return service.writer.commit(admission).map(lambda _: json_reply(Switched()))

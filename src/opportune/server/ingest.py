@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
+from opportune.access.scopes import ROLES, SCOPES, SECRET_GRANT, WRITE, Grant
 from opportune.clock import Millis
 from opportune.engine.admission import Receipt
-from opportune.errors import Unauthorized
+from opportune.errors import Forbidden, Unauthorized
 from opportune.events import verdicts
 from opportune.events.segment import Batch, split_batch, split_single
-from opportune.server.auth import Reach
 from opportune.server.body import body_of
 from opportune.server.call import Call, Reply, json_reply
 from opportune.server.pending import Pending
@@ -20,25 +20,42 @@ from opportune.server.service import Service
 SUCCESS = Reply(200, verdicts.SUCCESS)
 
 
-def authorize(service: Service, call: Call, body_key: str = "") -> Reach:
-    """The furthest reach of the keys presented in the ``Authorization`` header, in ``X-API-Key``, in the
-    body and in the query. A Bearer token may be an OAuth token of no meaning here, with the write key in the
-    body: so one good key is enough."""
+def authorize(service: Service, call: Call, body_key: str = "") -> Grant:
+    """What the keys presented in the ``Authorization`` header, in ``X-API-Key``, in the body and in the query
+    allow. A Bearer token may be an OAuth token of no meaning here, with the write key in the body: so one
+    good key is enough, and the first one stands."""
     keys = service.keys
     authorization = call.header(b"authorization")
-    if authorization and (reach := keys.header_reach(authorization)):
-        return reach
-    if body_key and (reach := keys.reach(body_key)):
-        return reach
-    if (api_key := call.header(b"x-api-key")) and (reach := keys.reach(api_key.decode("latin-1"))):
-        return reach
+    if authorization and (grant := keys.header_grant(authorization)):
+        return grant
+    if body_key and (grant := keys.grant(body_key)):
+        return grant
+    if (api_key := call.header(b"x-api-key")) and (grant := keys.grant(api_key.decode("latin-1"))):
+        return grant
     query_key = call.query().get("writeKey", "")
-    # Only the public key may travel in an address: addresses end up in logs.
-    if query_key and keys.reach(query_key) is Reach.WRITE:
-        return Reach.WRITE
+    # Only a public key may travel in an address: addresses end up in logs.
+    if query_key and (grant := keys.grant(query_key)) and grant.is_public:
+        return grant
     raise Unauthorized(
         "no valid key",
         remedy="send the write key as Basic user name, as Bearer token, or as writeKey in body or query",
+    )
+
+
+def may_write(service: Service, call: Call, body_key: str = "") -> Grant:
+    """:func:`authorize`, for routes whose key may be in the body. Raises :class:`Forbidden`."""
+    grant = authorize(service, call, body_key)
+    if not grant.scopes & WRITE:
+        raise needs("write")
+    return grant
+
+
+def needs(access: str) -> Forbidden:
+    """The refusal for a key that is good, but not for this."""
+    who = ", ".join(role for role, scopes in ROLES.items() if scopes & SCOPES[access])
+    return Forbidden(
+        f"this needs the scope {access}",
+        remedy=f"use the secret key, or a key with this scope: {who} has it",
     )
 
 
@@ -71,10 +88,18 @@ def batch(service: Service, call: Call) -> Pending[Reply]:
 
 
 def items(service: Service, call: Call) -> Pending[Reply]:
-    """Items of the catalogue. Needs the secret key: the write key is in every page."""
+    """Items of the catalogue. Needs more than the write key, which is in every page."""
     received = service.clock()
     batch = split_batch(body_of(call, service.limits.body_bytes))
-    return post(service, call, batch, kind=None, dialect="catalog", received=received, reach=Reach.SECRET)
+    return post(
+        service,
+        call,
+        batch,
+        kind=None,
+        dialect="catalog",
+        received=received,
+        grant=call.grant or SECRET_GRANT,
+    )
 
 
 def client_metrics(service: Service, call: Call) -> Reply:
@@ -87,7 +112,7 @@ def _post(service: Service, call: Call, kind: str | None) -> Pending[Reply]:
     received = service.clock()
     body = body_of(call, service.limits.body_bytes)
     batch = split_batch(body) if kind is None else split_single(body)
-    reach = authorize(service, call, batch.write_key)
+    grant = may_write(service, call, batch.write_key)
     return post(
         service,
         call,
@@ -95,7 +120,7 @@ def _post(service: Service, call: Call, kind: str | None) -> Pending[Reply]:
         kind=kind,
         dialect="segment",
         received=received,
-        reach=reach,
+        grant=grant,
     )
 
 
@@ -107,7 +132,7 @@ def post(
     kind: str | None,
     dialect: str,
     received: Millis,
-    reach: Reach,
+    grant: Grant,
 ) -> Pending[Reply]:
     """Give a batch to the writer; the answer comes once it is on disk and folded: ``{"success":true}``, with
     ``?verdicts=true`` also the counts and one verdict per item."""
@@ -119,7 +144,7 @@ def post(
         received=received,
         sent_at=batch.sent_at,
         context=_shared_context(call, batch),
-        is_public=reach is not Reach.SECRET,
+        is_public=grant.is_public,
     )
     if call.query_string and call.query().get("verdicts", "") in ("1", "true"):
         return receipt.map(_told)

@@ -11,7 +11,7 @@ from opportune.decide.flags import Evaluation
 from opportune.errors import InvalidRequest, NotFound
 from opportune.server.body import body_of
 from opportune.server.call import JSON, NO_STORE, Call, Reply, encode_json
-from opportune.server.ingest import authorize
+from opportune.server.ingest import may_write
 from opportune.server.refusals import UnreadableJson
 from opportune.server.service import Service
 
@@ -36,7 +36,7 @@ _decode = msgspec.json.Decoder(FlagRequest).decode
 
 def evaluate(service: Service, call: Call) -> Reply:
     """One flag. Refusals have the protocol's own shape: 400 with an error code, 404 for an unknown flag."""
-    authorize(service, call)
+    may_write(service, call)
     key = call.param("key")
     try:
         found = service.engine.flag(key, _context(service, call))
@@ -51,7 +51,7 @@ def evaluate(service: Service, call: Call) -> Reply:
 def evaluate_all(service: Service, call: Call) -> Reply:
     """Every flag, with an ``ETag``; 304 when the client has them already. The tag is of the answers, without
     the decisions' ids, which are new every time."""
-    authorize(service, call)
+    may_write(service, call)
     try:
         found = service.engine.flags(_context(service, call))
     except InvalidRequest as error:

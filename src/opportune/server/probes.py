@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from opportune.errors import NotFound
-from opportune.server.auth import Reach
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
 from opportune.server.metrics import CONTENT_TYPE
 from opportune.server.service import Service
@@ -36,7 +35,8 @@ def metrics(service: Service, call: Call) -> Reply:
 def settings(service: Service, call: Call) -> Reply:
     """What the browser SDK loads first. Only ``Segment.io``: any other key makes it fetch code elsewhere."""
     write_key = call.param("write_key")
-    if service.keys.reach(write_key) is not Reach.WRITE:
+    grant = service.keys.grant(write_key)
+    if grant is None or not grant.is_public:
         raise NotFound("no project has this write key", remedy="check the write key in the page")
     host = call.header(b"host").decode("latin-1")
     forwarded = call.header(b"x-forwarded-proto")

@@ -1,4 +1,4 @@
-"""Read-only queries, and the dead letters' two verbs. All of them need the secret key."""
+"""Read-only queries, and the dead letters' two verbs. All but the sums are noted in the audit log."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def profile(service: Service, call: Call) -> Reply:
         raise InvalidRequest(
             "a profile is named by type:value", seen=identifier, remedy="for example /v1/profiles/user_id:u1"
         )
+    service.audit.note(call.who, "profile.read", [identifier], part=part or "all")
     known = service.engine.profile(identifier)
     if not part:
         return json_reply(known, 200, NO_STORE)
@@ -68,7 +69,7 @@ def _part(known: dict[str, Any], part: str, identifier: str, query: dict[str, st
 def _window(
     rows: list[Any], part: str, identifier: str, query: dict[str, str]
 ) -> tuple[list[Any], dict[str, Any]]:
-    limit = _limit(query)
+    limit = limit_of(query)
     start = _whole(query, "next", 0, 0, 1 << 53)
     more = start + limit < len(rows)
     cursor = {
@@ -81,7 +82,9 @@ def _window(
 
 
 def decision(service: Service, call: Call) -> Reply:
-    return json_reply(service.engine.decision(call.param("decision_id")), 200, NO_STORE)
+    decision_id = call.param("decision_id")
+    service.audit.note(call.who, "decision.read", decision=decision_id[:64])
+    return json_reply(service.engine.decision(decision_id), 200, NO_STORE)
 
 
 def accounting(service: Service, call: Call) -> Reply:
@@ -90,14 +93,17 @@ def accounting(service: Service, call: Call) -> Reply:
 
 def dead_letters(service: Service, call: Call) -> Reply:
     query = call.query()
-    answer = service.engine.dead_letters(query.get("cursor", ""), _limit(query), query.get("code", ""))
+    service.audit.note(call.who, "letters.read")
+    answer = service.engine.dead_letters(query.get("cursor", ""), limit_of(query), query.get("code", ""))
     return json_reply(answer, 200, NO_STORE)
 
 
 def replay(service: Service, call: Call) -> Pending[Reply]:
     """Try a dead letter again: as it came, or as the body's ``event``, ``raw`` or ``raw_base64`` fixes it."""
     body = body_of(call, service.limits.body_bytes)
-    admission = service.engine.replay_dead_letter(call.param("letter_id"), _fix(body) if body else None)
+    letter_id = call.param("letter_id")
+    admission = service.engine.replay_dead_letter(letter_id, _fix(body) if body else None)
+    service.audit.note(call.who, "letter.replayed", changed=True, letter=letter_id[:64])
     return _commit(service, admission)
 
 
@@ -118,7 +124,10 @@ def _fix(body: bytes) -> bytes | None:
 def discard(service: Service, call: Call) -> Pending[Reply]:
     """Close a dead letter for good; its bytes stay in the journal until retention removes them."""
     body_of(call, service.limits.body_bytes)
-    return _commit(service, service.engine.discard_dead_letter(call.param("letter_id")))
+    letter_id = call.param("letter_id")
+    admission = service.engine.discard_dead_letter(letter_id)
+    service.audit.note(call.who, "letter.discarded", changed=True, letter=letter_id[:64])
+    return _commit(service, admission)
 
 
 def _commit(service: Service, admission: Admission) -> Pending[Reply]:
@@ -129,7 +138,7 @@ def _verdicts(receipt: Receipt) -> Reply:
     return json_reply({"success": True, "verdicts": receipt.verdicts})
 
 
-def _limit(query: dict[str, str]) -> int:
+def limit_of(query: dict[str, str]) -> int:
     return _whole(query, "limit", PAGE, 1, PAGE_LIMIT)
 
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from opportune.access.scopes import Access
 from opportune.decide.flags import Evaluation
 from opportune.decide.recommendations import RecommendationsAnswer, RecommendationsRequest
 from opportune.decide.request import DecideRequest, DecideResponse
-from opportune.server import cloudevents, decisions, docs, experiments, ingest, ofrep, pixel, probes, reads
+from opportune.server import (
+    access,
+    cloudevents,
+    decisions,
+    docs,
+    experiments,
+    ingest,
+    ofrep,
+    pixel,
+    probes,
+    reads,
+)
 from opportune.server.call import Call, Reply
 from opportune.server.pending import Pending
 from opportune.server.service import Service
@@ -29,14 +41,13 @@ from opportune.server.wire import (
 )
 
 Handler = Callable[[Service, Call], Reply | Pending[Reply]]
-Access = Literal["open", "write", "secret"]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """``access`` is the key it needs; ``secret`` is enforced before the handler runs, ``write`` by the
-    handler, because the key may be in the body. ``cors`` routes may be called by any page. ``query`` maps
-    parameter names to what they do. ``consumes`` and ``produces`` are content types; the first one documents
-    ``request`` and ``response``."""
+    """``access`` is the scope that its key needs; ``write`` is enforced by the handler, because the key may
+    be in the body, every other before the handler runs. ``cors`` routes may be called by any page. ``query``
+    maps parameter names to what they do. ``consumes`` and ``produces`` are content types; the first one
+    documents ``request`` and ``response``."""
 
     method: str
     path: str
@@ -151,7 +162,7 @@ ROUTES: tuple[Route, ...] = (
         ingest.items,
         "capture",
         "Items of the catalogue, up to 10,000",
-        access="secret",
+        access="catalogue",
         request=Items,
         response=Tracked,
         query=_VERDICTS,
@@ -219,7 +230,7 @@ ROUTES: tuple[Route, ...] = (
         experiments.stop,
         "decide",
         "Stop a running experiment: everybody sees the placements as they are",
-        access="secret",
+        access="campaigns",
         request=experiments.SwitchRequest,
         response=experiments.Switched,
         body_required=False,
@@ -230,7 +241,7 @@ ROUTES: tuple[Route, ...] = (
         experiments.resume,
         "decide",
         "Let a stopped experiment go on; people stay where they were",
-        access="secret",
+        access="campaigns",
         request=experiments.SwitchRequest,
         response=experiments.Switched,
         body_required=False,
@@ -241,7 +252,7 @@ ROUTES: tuple[Route, ...] = (
         reads.decision,
         "decide",
         "A decision's record: inputs, scores, reasons, outcomes",
-        access="secret",
+        access="people",
     ),
     Route(
         "GET",
@@ -249,7 +260,7 @@ ROUTES: tuple[Route, ...] = (
         reads.profile,
         "know",
         "A person by `type:value`; a part by `/traits`, `/external_ids`, `/events`, `/metadata`, `/links`",
-        access="secret",
+        access="people",
         query={
             "verbose": "`true` gives each trait with its source and time",
             "limit": "entries per answer of a part, 1 to 1,000",
@@ -258,11 +269,50 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/v1/keys",
+        access.keys,
+        "access",
+        "The keys besides the two that every folder has, newest first; without their secrets",
+        access="administer",
+    ),
+    Route(
+        "POST",
+        "/v1/keys",
+        access.create_key,
+        "access",
+        "A new key, by role or by scopes; the answer is the one time that it is shown",
+        access="administer",
+        request=access.NewKey,
+        response=access.CreatedKey,
+    ),
+    Route(
+        "POST",
+        "/v1/keys/{key_id}/revoke",
+        access.revoke_key,
+        "access",
+        "Refuse a key from now on",
+        access="administer",
+    ),
+    Route(
+        "GET",
+        "/v1/audit",
+        access.audit,
+        "access",
+        "Who read what about whom, and who changed what; newest first",
+        access="audit",
+        query={
+            "limit": "entries, 1 to 1,000",
+            "about": "only entries about this identifier, `type:value`",
+            "did": "only actions that start like this",
+        },
+    ),
+    Route(
+        "GET",
         "/v1/accounting",
         reads.accounting,
         "account",
         "received = stored + duplicate + rejected + suppressed + filtered, by source",
-        access="secret",
+        access="reports",
     ),
     Route(
         "GET",
@@ -270,7 +320,7 @@ ROUTES: tuple[Route, ...] = (
         reads.dead_letters,
         "account",
         "Events that could not be stored, and why",
-        access="secret",
+        access="repair",
         response=DeadLetters,
         query={
             "cursor": "from the previous page",
@@ -284,7 +334,7 @@ ROUTES: tuple[Route, ...] = (
         reads.replay,
         "account",
         "Try a dead letter again, as it came or as fixed in the body",
-        access="secret",
+        access="repair",
         request=Fix,
         response=Replayed,
         body_required=False,
@@ -295,7 +345,7 @@ ROUTES: tuple[Route, ...] = (
         reads.discard,
         "account",
         "Close a dead letter for good",
-        access="secret",
+        access="repair",
         response=Replayed,
     ),
     Route("GET", "/health", probes.health, "operate", "The process answers", response=Health),

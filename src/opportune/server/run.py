@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Sequence
 import uvicorn
 from starlette.routing import BaseRoute
 
+from opportune.access.audit import Audit
 from opportune.clock import Clock, system_clock
 from opportune.server.app import App, create_app
 from opportune.server.auth import Keys
@@ -45,6 +46,7 @@ def serve(
     clock: Clock = system_clock,
     patience: Patience | None = None,
     announce: Callable[[str], None] | None = None,
+    audit: Audit | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT: stop accepting, finish what is under way, flush. The caller closes the
     engine afterwards (a last checkpoint). ``port`` 0 takes a free one. ``warm`` compiles kernels and touches
@@ -60,6 +62,7 @@ def serve(
         extra_mounts=extra_mounts,
         warm=warm,
         clock=clock,
+        audit=audit,
     )
     listener = _listen(host, port)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from opportune.access.audit import Audit, Unaudited
 from opportune.clock import Clock, system_clock
 from opportune.server.auth import Keys
 from opportune.server.body import BODY_LIMIT
@@ -21,8 +22,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """The engine's queries, the writer, the keys and the clock. ``gpc_updated`` dates the statement that
-    Global Privacy Control is honoured."""
+    """The engine's queries, the writer, the keys, the clock and the audit log. ``gpc_updated`` dates the
+    statement that Global Privacy Control is honoured."""
 
     engine: Queries
     writer: GroupWriter
@@ -30,4 +31,5 @@ class Service(msgspec.Struct, frozen=True):
     metrics: Metrics
     clock: Clock = system_clock
     limits: Limits = Limits()
+    audit: Audit = Unaudited()
     gpc_updated: str = "2026-11-21"
