@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Opportune
 
 from opportune import Engine
+from opportune.engine.shadow import EVERY
 
 pytest.importorskip("lightgbm", reason="the `learn` extra is not installed")
 
@@ -91,6 +92,60 @@ def test_the_life_of_a_ranker(opportune: Opportune, folder: Path, tmp_path: Path
     assert set(evaluated.json) == {"stage", version}
     compared = opportune("compare", "--data-dir", folder)
     assert version in compared.out
+
+
+def test_a_shadow_is_compared_on_real_decisions_and_shown_to_nobody(
+    opportune: Opportune, folder: Path
+) -> None:
+    version = opportune("train", "--data-dir", folder, "--trees", "3", "--json").json["version"]
+    assert opportune("promote", version, "--to", "shadow", "--data-dir", folder).code == 0
+    with Engine.open(folder) as engine:
+        live = engine._world.ranker
+        assert live is None or not live.name.endswith(version)
+        for _ in range(2 * EVERY + 1):
+            decide(engine)
+        while engine.maintain():
+            pass
+    [told] = [one for one in opportune("compare", "--data-dir", folder, "--json").json if "shadow" in one]
+    shadow = told["shadow"]
+    assert (told["version"], told["state"]) == (version, "shadow")
+    assert (shadow["offered"], shadow["compared"], shadow["failed"]) == (2 * EVERY + 1, 2, 0)
+    assert 0 < shadow["overlap"] <= 1
+    assert -1 <= shadow["rank_correlation"] <= 1
+    assert shadow["shadow_us"] > 0
+    assert shadow["score_drift"] is not None
+    assert "On real decisions" in opportune("compare", "--data-dir", folder).out
+
+
+def test_a_canary_ranks_for_its_share_until_it_is_stopped(opportune: Opportune, folder: Path) -> None:
+    version = opportune("train", "--data-dir", folder, "--trees", "3", "--json").json["version"]
+    promoted = opportune(
+        "promote", version, "--to", "canary", "--share", "0.4", "--data-dir", folder, "--json"
+    )
+    assert promoted.json["moves"][-1]["share"] == 0.4
+
+    def rankers(engine: Engine) -> list[str]:
+        """The ranker of each of 100 people, as their decision's record has it."""
+        found = []
+        for person in range(100):
+            [decision] = engine.decide(
+                {"placement": "home_recs", "identifiers": {"anonymous_id": f"c{person}"}}
+            ).decisions
+            record = engine.decision(decision.decision_id)
+            assert (
+                decision.experiment.id == f"canary_{version.replace('-', '_')}" or not decision.experiment.id
+            )
+            found.append(record["versions"].get("ranker", "live"))
+        return found
+
+    with Engine.open(folder) as engine:
+        first = rankers(engine)
+        # 100 draws at 0.4: 40, and 4 standard deviations of 4.9.
+        assert 20 <= first.count(f"ranker/{version}") <= 60
+        assert rankers(engine) == first  # everybody keeps what they were given
+        engine.commit(engine.switch_experiment(f"canary_{version.replace('-', '_')}", "stop", "clicks fell"))
+        assert f"ranker/{version}" not in rankers(engine)
+    opportune("promote", version, "--to", "archived", "--data-dir", folder)
 
 
 def test_a_live_version_that_is_damaged_is_named_and_the_blend_ranks(

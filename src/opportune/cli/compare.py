@@ -8,7 +8,7 @@ import click
 
 from opportune.cli import options
 from opportune.cli.app import Examples
-from opportune.cli.output import print_json
+from opportune.cli.output import print_json, print_table
 from opportune.cli.training import print_metrics, rankers_of
 
 
@@ -27,16 +27,50 @@ def command(versions: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
     """What each model version measured on its held-out cases when it was trained; all of them by default.
 
     Versions trained on different days were measured on different cases: 'opportune evaluate' asks them the
-    same.
+    same. A version that is or was the shadow has its comparison on real decisions below.
     """
+    from opportune.learn.drift import SCORE
+
     rankers = rankers_of(data_dir)
     registry = rankers.registry()
-    states = registry.states()
-    chosen = [(rankers.info(version), registry.state_of(version)) for version in versions or states]
+    shares = registry.canaries()
+    told = []
+    for version in versions or registry.states():
+        info, state = rankers.info(version), registry.state_of(version)
+        beside = rankers.comparison(version)
+        shadow = None if beside is None else beside.summary(info.baselines.get(SCORE))
+        told.append((info, state, shadow))
     if as_json:
-        print_json([{"version": info.version, "state": state, "bundle": info} for info, state in chosen])
+        print_json(
+            [
+                {
+                    "version": info.version,
+                    "state": state,
+                    **({"share": shares[info.version]} if state == "canary" else {}),
+                    **({} if shadow is None else {"shadow": shadow}),
+                    "bundle": info,
+                }
+                for info, state, shadow in told
+            ]
+        )
         return
-    if not chosen:
+    if not told:
         click.echo("no model version yet: train one with 'opportune train'")
         return
-    print_metrics(chosen)
+    print_metrics([(info, state) for info, state, _ in told])
+    shadows = [shadow for _, _, shadow in told if shadow is not None]
+    if shadows:
+        names = (
+            "compared",
+            "overlap",
+            "same_first",
+            "rank_correlation",
+            "score_drift",
+            "shadow_us",
+            "live_us",
+        )
+        print_table(
+            ("shadow", "beside", *(name.replace("_", " ") for name in names)),
+            [(s["version"], s["against"], *(s[name] for name in names)) for s in shadows],
+            title="On real decisions",
+        )

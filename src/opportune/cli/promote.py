@@ -19,6 +19,8 @@ from opportune.clock import system_clock
     cls=Examples,
     examples="""
     opportune promote r20261122-1 --data-dir data
+    opportune promote r20261122-1 --to shadow --data-dir data
+    opportune promote r20261122-1 --to canary --share 0.1 --data-dir data
     opportune promote r20261122-1 --to live --note 'beats the blend' --data-dir data
     """,
 )
@@ -29,12 +31,23 @@ from opportune.clock import system_clock
     type=click.Choice(["shadow", "canary", "live", "archived"]),
     help="Straight to this state; else one step up: candidate, shadow, canary, live.",
 )
+@click.option(
+    "--share",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help="The share of people whom a canary ranks for.",
+)
 @click.option("--note", default="", help="Why; kept with the move.")
 @options.as_json
-def command(version: str, data_dir: Path, to: Any, note: str, as_json: bool) -> None:
-    """Move a model version up. A running server takes a new live version up within seconds."""
+def command(version: str, data_dir: Path, to: Any, share: float, note: str, as_json: bool) -> None:
+    """Move a model version up. A running server takes the change up within seconds.
+
+    A shadow scores what real decisions rank, and nobody sees it: 'opportune compare' says how its lists
+    differ. A canary ranks for a share of people as an experiment, which a guardrail stops.
+    """
     rankers = rankers_of(data_dir)
-    moves = rankers.registry().promote(version, system_clock(), to, note)
+    moves = rankers.registry().promote(version, system_clock(), to, note, share)
     rankers.record(moves)
     if as_json:
         print_json({"moves": moves})

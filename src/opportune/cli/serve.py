@@ -80,8 +80,8 @@ def command(
         watching: list[asyncio.Task[None]] = []
 
         def warm() -> None:
-            if any(experiment.guardrails for experiment in engine.workspace.experiments):
-                watching.append(asyncio.get_running_loop().create_task(watch_guardrails(reports)))
+            # A canary brings a guardrail with it while the server runs.
+            watching.append(asyncio.get_running_loop().create_task(watch_guardrails(reports)))
 
         mounts = [] if no_console else [console_mount(engine, keys, reports=reports, audit=audit)]
         try:

@@ -53,12 +53,14 @@ WATCH_EVERY_S = 60.0
 
 
 async def watch_guardrails(reports: Reports, every_s: float = WATCH_EVERY_S) -> None:
-    """Stop experiments that break a guardrail, looked at every minute, as long as the server runs. The tables
-    catch up in slices between requests; the reports are made in a thread."""
+    """Stop experiments that break a guardrail, looked at every minute, as long as the server runs; where none
+    has one, nothing is done. The tables catch up in slices between requests; reports are made in a thread."""
     import asyncio
 
     while True:
         await asyncio.sleep(every_s)
+        if not any(experiment.guardrails for experiment in reports.engine.workspace.experiments):
+            continue
         try:
             while reports.catch_up(SLICE):
                 await asyncio.sleep(0)

@@ -37,7 +37,7 @@ from opportune.decide.record import record_of
 from opportune.decide.request import DecideRequest, Decision, DecisionRecord, ExperimentInfo
 from opportune.decide.situation import NO_SESSION, NOWHERE, Place, Session, place_of, session_of
 from opportune.decide.variants import NO_RANKER, Variant, Variants, attributes
-from opportune.decide.world import PersonView, Ranker, SessionView, Touch, World
+from opportune.decide.world import PersonView, Ranker, SessionView, Touch, Watch, World
 from opportune.errors import InvalidRequest
 from opportune.experiments.assignment import NOT_ASSIGNED, Assigned, Subject
 from opportune.experiments.definitions import HOLDOUT
@@ -201,6 +201,8 @@ class _Slot:
             stages.took_ms["rank"] = 0.0
         else:
             score = stages.run_if_time("rank", partial(rank, pool, ranker, query, features), score)
+        if world.watch is not None and ranker is world.ranker:
+            self._tell(world.watch, pool, score, query, features, count)
         policy = Known(
             place=self.place,
             session=self.session,
@@ -244,7 +246,11 @@ class _Slot:
                 self.session_id,
                 self.known.identifiers,
                 world.catalog,
-                {"placements": world.placements.version, **world.versions},
+                {
+                    "placements": world.placements.version,
+                    **world.versions,
+                    **({} if ranker is None else {"ranker": ranker.name}),
+                },
                 features,
                 self.now,
                 assigned.assignments,
@@ -264,6 +270,9 @@ class _Slot:
         if variant.ranker == NO_RANKER:
             return None, assigned
         if variant.ranker and (ranker is None or ranker.name != variant.ranker):
+            named = self.world.rankers.get(variant.ranker)
+            if named is not None:
+                return named, assigned
             self.stages.degrade("rank", f"there is no ranker {variant.ranker}")
         return ranker, assigned
 
@@ -277,6 +286,13 @@ class _Slot:
             context=context,
         )
         return variants.assign(self.placement, subject, self.now)
+
+    def _tell(
+        self, watch: Watch, pool: Pool, score: Floats, query: Query, features: dict[str, Any], count: int
+    ) -> None:
+        sources = pool.names[: len(pool.said)]
+        took = self.stages.took_ms.get("rank", 0.0)
+        watch.offer(pool.item, pool.score, score, pool.said, sources, query, features, count, took)
 
     def _query(self) -> Query:
         return Query(

@@ -49,7 +49,7 @@ def _without_person(world: World, record: DecisionRecord) -> tuple[Placements, R
     if record.assignments and world.variants is not None:
         variant = world.variants.variant(placement, record.assignments)
         placement = variant.placement
-        ranker = None if variant.ranker == NO_RANKER else ranker
+        ranker = None if variant.ranker == NO_RANKER else world.rankers.get(variant.ranker, ranker)
     filters = placement.filters
     impersonal = msgspec.structs.replace(
         filters,
@@ -87,6 +87,6 @@ def replay(world: World, record: DecisionRecord) -> list[str]:
         kept_features=record.features,
     )
     placements, ranker = _without_person(world, record)
-    replayed = msgspec.structs.replace(world, placements=placements, ranker=ranker, variants=None)
+    replayed = msgspec.structs.replace(world, placements=placements, ranker=ranker, variants=None, watch=None)
     [(decision, _)] = decide(replayed, request, person, SessionView(record.session_id), record.time)
     return [item.item_id for item in decision.items]

@@ -101,6 +101,24 @@ class Ranker(Protocol):
     ) -> Floats: ...
 
 
+class Watch(Protocol):
+    """Told what a decision ranked: candidates with the blend's scores, the scores they were ordered by (0 to
+    1), what each source said, and how many were to be shown. It must copy what it keeps, and be quick."""
+
+    def offer(
+        self,
+        items: Items,
+        blended: Floats,
+        live: Floats,
+        said: Floats,
+        sources: tuple[str, ...],
+        query: Query,
+        features: dict[str, Any],
+        shown: int,
+        live_ms: float,
+    ) -> None: ...
+
+
 def new_decision_id(now: Millis) -> str:
     """A unique id that sorts by time: 24 hex digits, 11 of milliseconds and 13 at random."""
     return f"{now & 0xFFFFFFFFFFF:011x}{_random.getrandbits(52):013x}"
@@ -120,13 +138,16 @@ class World(msgspec.Struct, kw_only=True):
     ``timer`` is a monotonic clock in nanoseconds, ``new_id`` makes decision ids, ``degraded`` is called with
     (placement, stage) for every stage that failed or was late. ``versions`` go into the record. ``slate`` is
     memory that one decision uses and the next one uses again: a world makes one decision at a time.
-    ``variants`` is None when no experiment is declared.
+    ``variants`` is None when no experiment is declared. ``rankers`` are those that arms may name instead of
+    the live ``ranker``; ``watch`` is told what the live one ranked.
     """
 
     catalog: Catalog
     sources: Mapping[str, CandidateSource]
     placements: Placements
     ranker: Ranker | None = None
+    rankers: Mapping[str, Ranker] = {}
+    watch: Watch | None = None
     segments: Segments = msgspec.field(default_factory=Segments)
     variants: Variants | None = None
     versions: Mapping[str, str] = {}

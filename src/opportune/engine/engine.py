@@ -31,9 +31,10 @@ from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.loading import load
 from opportune.engine.queries import Queries
-from opportune.engine.rankers import MissingRanker, Rankers, serving
+from opportune.engine.rankers import Rankers
+from opportune.engine.served import Served
 from opportune.engine.workspace import Workspace, load_workspace
-from opportune.errors import InvalidRequest, OpportuneError, StorageError
+from opportune.errors import InvalidRequest, StorageError
 from opportune.events import cloudevents, dead_letters, verdicts
 from opportune.events.accounting import replayed
 from opportune.events.consent import NOTHING, read, says_something
@@ -105,7 +106,7 @@ class Engine(Queries):
             warm=warm,
             checkpoint_every=checkpoint_every,
         )
-        engine._rankers = Rankers(data_dir)
+        engine._served = Served(Rankers(data_dir), definitions)
         engine.refresh_ranker()
         return engine
 
@@ -131,8 +132,7 @@ class Engine(Queries):
         self._learnt_at: Millis = 0
         self._open_disk = open_disk
         self._checkpoint_every = checkpoint_every
-        self._rankers: Rankers | None = None
-        self._live_ranker: str | None = None
+        self._served: Served | None = None
         self._looked_for_ranker: Millis = 0
         self._load()
 
@@ -449,24 +449,16 @@ class Engine(Queries):
     # -- models
 
     def refresh_ranker(self) -> bool:
-        """Serve the ranker that the folder's registry says is live; true when that changed.
-
-        A live version that cannot be used is named in the ``degraded`` of every decision, which the blend
-        ranks then. O(1) while nothing changed; else O(interactions), once.
-        """
-        self._looked_for_ranker = self.clock()
-        live = None if self._rankers is None else self._rankers.registry().live
-        if live == self._live_ranker or self._rankers is None:
+        """Serve the live ranker, the canary and the shadow of the folder's registry; true when something
+        changed. See :meth:`Served.refresh`."""
+        now = self._looked_for_ranker = self.clock()
+        if self._served is None:
             return False
-        self._live_ranker = live
-        models = self.state.models
-        if live is None:
-            self._world.ranker = None
-            return True
-        try:
-            self._world.ranker = serving(self._rankers.load(live), self.state.catalog, models.with_signals())
-        except OpportuneError as error:
-            self._world.ranker = MissingRanker(live, error)
+        workspace = self._served.refresh(self._world, self.state.models, self.state.catalog, now)
+        if workspace is None:
+            return False
+        self.workspace = workspace
+        self._world.variants = self._variants()
         return True
 
     # -- experiments
@@ -516,9 +508,13 @@ class Engine(Queries):
 
     def maintain(self, budget_s: float = 0.0003) -> bool:
         """Background work in small slices (checkpoints, merging); true while more is waiting."""
-        if self._rankers is not None and self.clock() - self._looked_for_ranker >= LOOK_FOR_RANKER:
-            self.refresh_ranker()
-        return self._checkpoints.step(budget_s)
+        more = False
+        if self._served is not None:
+            now = self.clock()
+            if now - self._looked_for_ranker >= LOOK_FOR_RANKER:
+                self.refresh_ranker()
+            more = self._served.step(now)
+        return self._checkpoints.step(budget_s) or more
 
     def checkpoint(self) -> None:
         """Write a checkpoint now and wait for it."""
@@ -528,6 +524,9 @@ class Engine(Queries):
         """After a failed flush: forget what is in memory and believe only what is on disk."""
         self.abandon()
         self._load()
+        if self._served is not None:
+            self._served.forget()
+            self.refresh_ranker()
 
     def abandon(self) -> None:
         """Let go of the folder without flushing or writing anything, as if the process had died."""
@@ -537,6 +536,8 @@ class Engine(Queries):
     def close(self) -> None:
         """Flush, write a checkpoint, let go of the folder."""
         try:
+            if self._served is not None:
+                self._served.save(self.clock())
             self._checkpoints.close()
             self.journal.close()
         finally:

@@ -16,6 +16,7 @@ from opportune.engine.history import numbering_digest
 from opportune.errors import InvalidDefinition, OpportuneError
 from opportune.learn.bundle import RANKER, Bundle, BundleInfo
 from opportune.learn.registry import Move, Registry
+from opportune.learn.side_by_side import SideBySide
 from opportune.recommend.rank_features import ItemTable
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.ranker import LearnedRanker
@@ -25,6 +26,7 @@ from opportune.stores.models import ModelStore
 
 _TREES, _VECTORS = "trees", "vectors"
 _move = msgspec.json.Decoder(Move).decode
+_comparison = msgspec.json.Decoder(SideBySide).decode
 _info = msgspec.json.Decoder(BundleInfo).decode
 
 
@@ -52,6 +54,14 @@ class Rankers:
 
     def info(self, version: str) -> BundleInfo:
         return _info(self.store.info(version))
+
+    def comparison(self, version: str) -> SideBySide | None:
+        """What the shadow of this version has found so far; None when it never was one."""
+        data = self.store.note(version)
+        return None if data is None else _comparison(data)
+
+    def save_comparison(self, found: SideBySide) -> None:
+        self.store.put_note(found.version, msgspec.json.encode(found))
 
     def load(self, version: str) -> Bundle:
         return Bundle(

@@ -83,6 +83,7 @@ def train_bundle(
         metrics=report["metrics"],
         segments=report["segments"],
         importance=report["importance"],
+        baselines=trained.baselines,
         trained_from=trained_from,
         seconds=round(time.perf_counter() - started, 1),
     )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.clock import Millis
+from opportune.learn.drift import Baseline
 
 RANKER = "ranker"
 
@@ -19,7 +20,8 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``window`` is event time from the first to the last touch learnt from, ``offsets`` the journal's range
     read. ``sources`` are the candidate sources with their weights, of which the best ``candidates`` were
     ranked. ``catalogue`` is a digest of the item numbering that ``vectors`` follow. ``metrics`` by scenario
-    (``stage``, ``ranked``), each with intervals; ``segments`` the same by kind of case.
+    (``stage``, ``ranked``), each with intervals; ``segments`` the same by kind of case. ``baselines`` are
+    histograms of features and scores as they were in training.
     """
 
     model: str
@@ -41,6 +43,7 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     segments: dict[str, dict[str, Any]] = {}
     importance: dict[str, float] = {}
     ablation: dict[str, dict[str, Any]] = {}
+    baselines: dict[str, Baseline] = {}
     trained_from: str = ""
     seconds: float = 0.0
 

@@ -15,12 +15,13 @@ LADDER: tuple[State, ...] = ("candidate", "shadow", "canary", "live")
 
 
 class Move(msgspec.Struct, frozen=True):
-    """``version`` became ``state``."""
+    """``version`` became ``state``; ``share`` is the share of people that a canary ranks for."""
 
     version: str
     state: State
     at: Millis
     note: str = ""
+    share: float = 0.0
 
 
 class Registry:
@@ -65,7 +66,13 @@ class Registry:
             )
         return self._keep([Move(version, "candidate", at, note)])
 
-    def promote(self, version: str, at: Millis, to: State | None = None, note: str = "") -> list[Move]:
+    def canaries(self) -> dict[str, float]:
+        """Every version that has been a canary, with the share of people it was given last; oldest first."""
+        return {move.version: move.share for move in self.moves if move.state == "canary"}
+
+    def promote(
+        self, version: str, at: Millis, to: State | None = None, note: str = "", share: float = 0.0
+    ) -> list[Move]:
         """One step up the ladder, or straight to ``to``. Who held the place of shadow, canary or live is
         archived. Raises :class:`NotFound` and :class:`InvalidRequest`."""
         now = self.state_of(version)
@@ -73,16 +80,16 @@ class Registry:
             if now == "live":
                 raise InvalidRequest("this version is live already", seen=version)
             to = "live" if now == "archived" else LADDER[LADDER.index(now) + 1]
-        if to == now:
+        if to == now and not (to == "canary" and share != self.canaries()[version]):
             raise InvalidRequest(f"this version is {now} already", seen=version)
         moves = []
         if to in ("shadow", "canary", "live"):
             moves = [
                 Move(other, "archived", at, f"{to} is {version}")
                 for other, state in self.states().items()
-                if state == to
+                if state == to and other != version
             ]
-        return self._keep([*moves, Move(version, to, at, note)])
+        return self._keep([*moves, Move(version, to, at, note, share if to == "canary" else 0.0)])
 
     def rollback(self, at: Millis, note: str = "") -> list[Move]:
         """The version that was live before is live again. Raises :class:`InvalidRequest` when there was

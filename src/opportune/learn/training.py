@@ -18,6 +18,7 @@ from opportune.errors import InvalidRequest
 from opportune.learn.bundle import Bundle
 from opportune.learn.candidate_rows import Cases, Progress, Rows, candidate_rows, cases_of, no_progress
 from opportune.learn.candidate_stage import CandidateStage
+from opportune.learn.drift import Baseline, ranker_baselines
 from opportune.learn.item_vectors import item_vectors
 from opportune.learn.measures import measures
 from opportune.learn.ranker_evaluation import Ranked, rank_cases
@@ -40,13 +41,15 @@ class Slices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trained(NamedTuple):
-    """``vectors`` are of the whole history; ``report`` has metrics, segments and importance."""
+    """``vectors`` are of the whole history; ``report`` has metrics, segments and importance; ``baselines``
+    are those of the cases that the size was chosen on, which no tree has seen."""
 
     trees: str
     size: int
     vectors: npt.NDArray[np.float32]
     cases: int
     report: dict[str, Any]
+    baselines: dict[str, Baseline]
 
 
 def train_ranker(
@@ -97,6 +100,7 @@ def train_ranker(
     size, text = best_size(text, held_out, sorted({*range(20, config.trees, 20), config.trees}))
     stage.update(parts[1])
     scorer = TreeScorer.from_text(text)
+    baselines = ranker_baselines(held_out.features, scorer.score(np.ascontiguousarray(held_out.features.T)))
     ranked = rank_cases(stage, cases[2], (scorer,), progress=progress("measured cases"))
     return Trained(
         trees=text,
@@ -104,6 +108,7 @@ def train_ranker(
         vectors=item_vectors(touches, items),
         cases=len(cases[0]),
         report=report_of(ranked, cases[2], past, items, config.seed, importances(text)),
+        baselines=baselines,
     )
 
 

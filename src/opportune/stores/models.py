@@ -16,6 +16,7 @@ from opportune.errors import Corrupt, InvalidRequest, NotFound
 FOLDER = "models"
 MOVES = "moves.jsonl"
 INFO = "bundle.json"
+NOTES = "{}.shadow.json"
 
 
 class ModelStore:
@@ -68,6 +69,20 @@ class ModelStore:
                 "this is no array", where=str(path), remedy="train the version again, or roll back"
             ) from error
         return found
+
+    def note(self, version: str) -> bytes | None:
+        """What was last noted about a version while it ran; None when nothing was."""
+        try:
+            return (self.folder / NOTES.format(version)).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def put_note(self, version: str, data: bytes) -> None:
+        """Replace the note whole. It is not flushed: losing the newest costs nothing but itself."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        making = self.folder / f".note.{os.getpid()}"
+        making.write_bytes(data)
+        making.replace(self.folder / NOTES.format(version))
 
     def append(self, moves: list[bytes]) -> None:
         """Add moves, a line of JSON each, and flush them."""
