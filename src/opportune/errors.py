@@ -9,6 +9,7 @@
     |- Forbidden             403  the key does not reach this far
     |- NotFound              404
     |- Overloaded            429  try again after ``retry_after_s``
+    |- NotInstalled          501  this installation lacks an optional package
     `- StorageError          503  the data folder cannot be used right now; nothing acknowledged is lost
        |- FolderInUse             another process has it open
        |- FolderTooNew            written by a newer version
@@ -105,6 +106,13 @@ class Overloaded(OpportuneError):
     def __init__(self, what: str, *, retry_after_s: int = 1, remedy: str = "") -> None:
         super().__init__(what, remedy=remedy or f"retry after {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class NotInstalled(OpportuneError):
+    """What was asked for needs an optional package; the caller did nothing wrong."""
+
+    status = 501
+    code = "not_installed"
 
 
 class StorageError(OpportuneError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,16 @@ def test_power(opportune: Opportune) -> None:
     assert (
         "the lifted rate is no rate" in opportune("experiments", "power", "--rate", "0.9", "--lift", "1").err
     )
+
+
+def test_reports_that_are_not_installed(
+    opportune: Opportune, where: list[str | Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    ran = opportune("experiments", "report", "t", *where)
+    assert ran.code == 1
+    assert ran.err == (
+        "error: reports need DuckDB and SciPy, which are not installed here, saw 'duckdb': "
+        "pip install 'opportune[warehouse]' and start again\n"
+    )
+    assert opportune("experiments", "list", *where).code == 0

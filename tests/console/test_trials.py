@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,26 @@ def test_unknown_experiments_and_strangers(console: Client) -> None:
 def test_a_console_without_reports_says_so(visitor: Client) -> None:
     answer = visitor.get("/business.json", headers={"authorization": f"Bearer {KEYS.secret}"})
     assert answer.json()["message"] == "this console has no reports"
+
+
+@pytest.mark.parametrize("path", ["business", "experiments/t"])
+@pytest.mark.parametrize("package", ["duckdb", "scipy.special"])
+def test_what_is_not_installed_is_told_and_is_not_the_callers_fault(
+    console: Client, monkeypatch: pytest.MonkeyPatch, path: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    page = console.get(f"/{path}")
+    assert page.status_code == 200
+    assert "pip install 'opportune[warehouse]'" in page.text
+    answer = console.get(f"/{path}.json")
+    assert answer.status_code == 501
+    assert answer.json() == {
+        "code": "not_installed",
+        "message": "reports need DuckDB and SciPy, which are not installed here",
+        "seen": package,
+        "remedy": "pip install 'opportune[warehouse]' and start again",
+    }
+    assert console.get("/experiments").status_code == 200, "the list needs neither"
 
 
 def test_lifts_are_drawn_on_one_scale() -> None:

@@ -122,6 +122,17 @@ def test_without_a_holdout_nothing_is_claimed(tmp_path: Path) -> None:
         reports.close()
 
 
+def test_before_anybody_came_the_business_report_says_so(tmp_path: Path) -> None:
+    engine, data = shop(tmp_path, people=0)
+    with engine:
+        reports = Reports.of(engine, data)
+        reports.catch_up()
+        assert reports.business().sentence == (
+            "Not settled yet: 0 people held out and 0 not are too few to say anything."
+        )
+        reports.close()
+
+
 def test_a_metric_that_is_not_declared_is_refused_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "experiments.yaml").write_text(
         "experiments: [{id: t, metrics: [joy], arms: [{id: a}, {id: b}]}]", encoding="utf-8"

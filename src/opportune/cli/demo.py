@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,8 @@ def command(
     from opportune.server.run import serve
     from opportune.warehouse.reports import Reports
 
+    if workspace is None:
+        workspace = Path(str(files("opportune.demo") / "workspace"))
     folder = data_dir or FOLDER / (csv.stem if csv else SHIPPED)
     if fresh:
         forget(folder)
@@ -98,8 +101,9 @@ def command(
             load_catalogue(engine, retail, now)
         keys = load_keys(folder)
         audit = AuditLog(folder)
+        reports = Reports.of(engine, folder)
         mounts = [
-            console_mount(engine, keys, shop_url="/", reports=Reports(engine), audit=audit),
+            console_mount(engine, keys, shop_url="/", reports=reports, audit=audit),
             _shop(engine, keys.write, retail, own_data=bool(csv)),
         ]
         crowd: list[subprocess.Popen[bytes]] = []
@@ -131,6 +135,7 @@ def command(
             serve(engine, host, port, keys=keys, extra_mounts=mounts, announce=announce, audit=audit)
         finally:
             audit.close()
+            reports.close()
             for process in crowd:
                 process.terminate()
                 process.wait()

@@ -26,7 +26,7 @@ from opportune.console.desk import Desk, Engine
 from opportune.console.safety import SafetyHeaders
 from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
-from opportune.errors import InvalidRequest, OpportuneError, Overloaded, Unauthorized
+from opportune.errors import InvalidRequest, NotInstalled, OpportuneError, Overloaded, Unauthorized
 from opportune.events.verdicts import DUPLICATE, STORED
 from opportune.server.sessions import Sessions
 from opportune.warehouse.reports import Reports
@@ -185,7 +185,11 @@ class _Console:
 
         async def page(request: Request) -> Response:
             self.sessions.require(request, access)
-            return self._render(request, f"{name}.html", section=name, **await ask(request))
+            try:
+                found = await ask(request)
+            except NotInstalled as error:
+                return self._render(request, "not_installed.html", section=name, body=error.to_dict())
+            return self._render(request, f"{name}.html", section=name, **found)
 
         async def as_json(request: Request) -> Response:
             self.sessions.require(request, access)

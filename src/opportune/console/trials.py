@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from opportune.console.lifts import Lift, series
-from opportune.errors import InvalidRequest
+from opportune.errors import NotFound
 from opportune.experiments.definitions import TREATED
 from opportune.warehouse.report import Report
 from opportune.warehouse.reports import SLICE, Business, Reports
@@ -22,7 +22,7 @@ class Trials:
     @property
     def reports(self) -> Reports:
         if self._reports is None:
-            raise InvalidRequest("this console has no reports", remedy="serve it over a data folder")
+            raise NotFound("this console has no reports", remedy="serve it over a data folder")
         return self._reports
 
     async def report(self, experiment_id: str) -> dict[str, Any]:

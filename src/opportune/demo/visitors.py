@@ -55,21 +55,21 @@ class Visitor:
 
     def steps(self) -> Iterator[Step]:
         """From the first page to the last; three to fifteen steps."""
-        chance = self._random.random
+        retail, chance = self._retail, self._random.random
         yield Step(0.0, "", {}, "home_recs")
         in_basket: list[dict[str, Any]] = []
         for item in self._wanted[: self._random.randint(2, 7)]:
             product = self._product(item)
             if chance() < 0.25:
-                query = " ".join(words(self._retail.names[item])[-2:])
+                query = " ".join(words(retail.names[item])[-2:])
                 yield Step(self._pause(), "Products Searched", {"query": query})
             elif chance() < 0.3:
                 yield Step(self._pause(), "Product List Viewed", {"list_id": product["category"]})
             yield Step(self._pause(), "Product Viewed", product)
             if chance() < 0.5:
                 yield Step(self._pause() / 2, "", {"item_id": product["product_id"]}, "pdp_similar")
-                if self._tempted and chance() < 0.35:
-                    chosen = self._random.choice(self._tempted[:4])
+                chosen = self._follows()
+                if chosen:
                     yield Step(
                         self._pause(),
                         "Product Clicked",
@@ -78,6 +78,10 @@ class Visitor:
                     yield Step(
                         0.4, "Product Viewed", {"product_id": chosen, "decision_id": self._decision_id}
                     )
+                    found = next((i for i in self._wanted if retail.codes[i] == chosen), None)
+                    if found is not None and chance() < 0.6:
+                        in_basket.append({**self._product(found), "quantity": 1})
+                        yield Step(self._pause() / 2, "Product Added", in_basket[-1])
             if chance() < 0.3:
                 in_basket.append({**product, "quantity": 1})
                 yield Step(self._pause() / 2, "Product Added", in_basket[-1])
@@ -93,6 +97,14 @@ class Visitor:
                     "products": in_basket,
                 }
                 yield Step(self._pause(), "Order Completed", order)
+
+    def _follows(self) -> str:
+        """The recommendation that this visitor follows, mostly one of what they came for; empty for none."""
+        wanted = {self._retail.codes[item] for item in self._wanted}
+        liked = [item_id for item_id in self._tempted if item_id in wanted]
+        if liked and self._random.random() < 0.8:
+            return liked[0]
+        return self._random.choice(self._tempted) if self._tempted and self._random.random() < 0.1 else ""
 
     def _a_basket(self) -> list[int]:
         """Items of a real order of usual size, in random order; late orders are likelier: seasons matter."""
@@ -134,7 +146,7 @@ class Browser:
                 "placement": step.placement,
                 "identifiers": {"anonymous_id": visitor.anonymous_id},
                 "session_id": visitor.session_id,
-                "context": step.properties,
+                "context": {**step.properties, "shopper": "simulated"},
             }
             answer = self._client.post("/v1/decide", body)
             for decision in answer.get("decisions", ()):

@@ -191,7 +191,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The share of people for whom nothing is personalized and nothing is tried, so that what all of it earns
     can be measured. They see each placement with ``change`` applied: what is popular, unless said otherwise.
-    ``placements`` limits it; without any it is everywhere. ``metrics`` are measured besides revenue and
+    ``placements`` limits it; without any it is everywhere. ``audience`` says who may be held out, as in
+    experiments; who is not of it is neither held nor compared. ``metrics`` are measured besides revenue and
     conversion."""
 
     share: Share
@@ -201,6 +202,7 @@ class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fallbacks=("popular", "default"),
     )
     placements: tuple[Name, ...] = ()
+    audience: dict[str, Any] = {}
     salt: str = HOLDOUT
     hash: HashName = "blake2b"
     metrics: tuple[Name, ...] = ()
@@ -248,6 +250,7 @@ def holdout_experiment(holdout: Holdout) -> Experiment:
         name="Universal holdout",
         placements=holdout.placements,
         arms=(Arm(HELD, holdout.share, holdout.change), Arm(TREATED, 1 - holdout.share)),
+        audience=holdout.audience,
         salt=holdout.salt,
         hash=holdout.hash,
         metrics=tuple(dict.fromkeys((*MONEY, *holdout.metrics))),
@@ -277,6 +280,8 @@ def parse_experiments(text: str, *, name: str = "experiments.yaml") -> Experimen
             )
         _check(experiment, where)
     _check_layers(found, name)
+    if found.holdout is not None:
+        audience(found.holdout.audience, f"{name} $.holdout.audience")
     return found
 
 

@@ -99,7 +99,10 @@ def run(
         backlog=2_048,
     )
     server = _Server(config, announce or _print_ready)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        gc.unfreeze()  # what is frozen at the end is never freed, and extension modules complain of it
 
 
 class _Server(uvicorn.Server):

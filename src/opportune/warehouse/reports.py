@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -132,6 +133,10 @@ def business_of(found: Report) -> Business:
     low, high = told.lift_interval.low * scale, told.lift_interval.high * scale
     if found.check.wrong:
         sentence = f"Do not read on: {found.because}."
+    elif not (math.isfinite(low) and math.isfinite(high)):
+        sentence = (
+            f"Not settled yet: {held:,} people held out and {treated:,} not are too few to say anything."
+        )
     elif low > 0:
         sentence = f"Personalization earned {earned:,.0f}, and surely more than {low:,.0f}."
     elif high < 0:

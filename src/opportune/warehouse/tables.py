@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from opportune.decide.request import DecisionRecord
 from opportune.engine.entries import Entry
-from opportune.errors import InvalidRequest
+from opportune.errors import NotInstalled
 from opportune.events.event import Event
 
 FOLDER = "derived"
@@ -48,12 +49,16 @@ def key_of(text: str) -> int:
 
 
 def connect(path: Path | None, threads: int = 2) -> Any:
-    """A DuckDB connection to the file, or to memory. Raises :class:`InvalidRequest` without the extra."""
+    """A DuckDB connection to the file, or to memory. Raises :class:`NotInstalled` without the extra."""
     try:
         import duckdb
+
+        import_module("scipy.special")  # the reports' intervals need it: said now, not in the middle of one
     except ImportError as error:
-        raise InvalidRequest(
-            "reports need DuckDB", remedy="install it: pip install 'opportune[warehouse]'"
+        raise NotInstalled(
+            "reports need DuckDB and SciPy, which are not installed here",
+            seen=error.name,
+            remedy="pip install 'opportune[warehouse]' and start again",
         ) from error
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from opportune.errors import InvalidRequest
+from opportune.errors import NotInstalled
 from opportune.experiments.uplift.metrics import Floats
 
 
@@ -81,7 +81,8 @@ def _lightgbm() -> Any:
     try:
         import lightgbm
     except ImportError as error:
-        raise InvalidRequest(
-            "uplift over trees needs LightGBM", remedy="pip install 'opportune[learn]'"
+        raise NotInstalled(
+            "uplift over trees needs LightGBM, which is not installed here",
+            remedy="pip install 'opportune[learn]'",
         ) from error
     return lightgbm
