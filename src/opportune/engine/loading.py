@@ -119,7 +119,7 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
     if BANDITS_BLOB in blobs:
         bandits = msgspec.msgpack.decode(store.read_blob(BANDITS_BLOB), type=Known)
     return State(
-        RecordCache(store, _codecs(schemas)),
+        RecordCache(store, codecs(schemas)),
         schemas,
         catalog=catalog,
         models=models,
@@ -139,7 +139,7 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
     )
 
 
-def _codecs(schemas: dict[str, ProfileSchema]) -> Callable[[str], Codec]:
+def codecs(schemas: dict[str, ProfileSchema]) -> Callable[[str], Codec]:
     """The codec of a record by the first letter of its key."""
     by_prefix: dict[str, Codec] = {
         keys.LEAF: schemas["person"],

@@ -108,11 +108,8 @@ class State:
             self._consent(seq, event, said)
         if event.withheld & Use.COLLECT:
             return
-        lines = event.lines
-        if lines:
-            changed = self.catalog.apply(event, seq)
-            if changed:
-                self.models.describe(changed)
+        if event.lines or event.decision_id:
+            self.learn(seq, event)
         identifiers = event.identifiers
         if not identifiers:
             return
@@ -130,13 +127,25 @@ class State:
             record = records.touch(f"{keys.SESSION}{name}|{session}")
             if seq > record.offset:
                 self.session.fold(record, event, seq)
+
+    def learn(self, seq: int, event: Event) -> None:
+        """What an event teaches everybody: items, models, outcomes of decisions. No person's leaf is read or
+        changed, so a process that keeps none can learn too."""
+        lines = event.lines
+        if lines:
+            changed = self.catalog.apply(event, seq)
+            if changed:
+                self.models.describe(changed)
+        if not event.identifiers:
+            return
+        records = self.records
         if lines:
             kind = KIND_OF.get(event.name)
             if kind is not None and not event.withheld & Use.TRAIN:
                 for line in lines:
                     number = self.catalog.number(line.item_id)
                     if number >= 0:
-                        self.models.touch(name, number, kind, event.time, session)
+                        self.models.touch(event.identifiers[0], number, kind, event.time, event.session_id)
             if self.item.concerns(event.name):
                 for item_id, own in _by_item(lines):
                     record = records.touch(keys.ITEM + item_id)
@@ -150,6 +159,12 @@ class State:
                 kinds = {outcome.kind for outcome in outcomes_of(event)}
                 if kinds:
                     self.bandits.outcome(seq, event.decision_id, event.time, kinds)
+
+    def learn_decision(self, seq: int, record: DecisionRecord) -> None:
+        """What a decision teaches everybody: how often a bandit's arms were chosen."""
+        if self.bandits.allocations and record.assignments:
+            words = [(a.experiment, a.arm, a.x) for a in record.assignments if a.why == "bandit"]
+            self.bandits.decided(seq, record.decision_id, record.time, words)
 
     def _consent(self, seq: int, event: Event, said: Statement) -> None:
         """Remember what the event says about consent under each identifier that it names. An event that may
@@ -165,9 +180,7 @@ class State:
 
     def _decision(self, seq: int, record: DecisionRecord) -> None:
         self.recent_decisions.append(seq)
-        if self.bandits.allocations and record.assignments:
-            words = [(a.experiment, a.arm, a.x) for a in record.assignments if a.why == "bandit"]
-            self.bandits.decided(seq, record.decision_id, record.time, words)
+        self.learn_decision(seq, record)
         if record.identifiers:
             leaf = self.records.touch(keys.LEAF + record.identifiers[0])
             if seq > leaf.offset:

@@ -53,6 +53,11 @@ class Components:
                 self._readers.setdefault(identifier, set()).add(seed)
         return found
 
+    def remembered(self, seed: Identifier) -> tuple[Identifier, ...]:
+        """The members that were found last, if they still stand; nothing is resolved."""
+        known = self._known.get(seed)
+        return () if known is None else known[0]
+
     def forget(self, identifier: Identifier) -> None:
         """The links of this identifier's leaf have changed."""
         for seed in tuple(self._readers.get(identifier, ())):
