@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit test-faults bench quality clean help
+.PHONY: demo test lint types unit cluster-test test-faults bench quality clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -35,7 +35,10 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs $(ARGS)
+
+cluster-test: $(STAMP)  ## the cluster on real Kafka and Redis (needs Java, Maven, redis-server)
+	OPPORTUNE_CLUSTER_TESTS=1 $(BIN)/python -m pytest -rs tests/cluster tests/streams $(ARGS)
 
 test-faults: $(STAMP)  ## the long fault runs: 200 kills, 1,000 power cuts, 10,000 crash states (root for the power cuts)
 	$(BIN)/python -m tests.faults.crash_states --states 10000

@@ -32,6 +32,7 @@ EDGES: dict[str, tuple[str, ...]] = {
     "server": (*SHARED, *STAGES, "stores", "warehouse", "access"),
     "console": (*SHARED, *STAGES, "stores", "server", "warehouse", "access"),
     "demo": (*SHARED, *STAGES, "stores", "importing", "simulate", "server", "console"),
+    "streams": (*SHARED, *STAGES, "stores"),
     "cli": (
         *SHARED,
         *STAGES,
@@ -41,6 +42,7 @@ EDGES: dict[str, tuple[str, ...]] = {
         "server",
         "console",
         "demo",
+        "streams",
         "warehouse",
         "access",
         "",

@@ -11,7 +11,7 @@ from scripts.cluster.parts import Parts, free_port, listens, needed
 
 POM = Path(__file__).with_name("pom.xml")
 CLUSTER_ID = "b3Bwb3J0dW5lLWxvY2FsMA"
-JAVA = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+JAVA = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class Kafka:

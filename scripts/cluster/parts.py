@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._file = self.folder / "parts.json"
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def running(self) -> dict[str, dict[str, Any]]:
         """The parts whose process is alive."""
@@ -35,7 +35,7 @@ class Parts:
             known = json.loads(self._file.read_text())
         except FileNotFoundError:
             return {}
-        return {name: part for name, part in known.items() if _alive(part["pid"])}
+        return {name: part for name, part in known.items() if self._alive(part["pid"])}
 
     def addresses(self) -> dict[str, str]:
         return {name: part["address"] for name, part in sorted(self.running().items())}
@@ -60,6 +60,7 @@ class Parts:
                 user=user,
                 start_new_session=True,
             )
+        self._children[process.pid] = process
         self._remember(name, {"pid": process.pid, "address": address})
         return process.pid
 
@@ -86,10 +87,12 @@ class Parts:
             return
         os.kill(part["pid"], how)
         deadline = time.monotonic() + STOPPED_IN_S
-        while _alive(part["pid"]) and time.monotonic() < deadline:
+        while self._alive(part["pid"]) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if _alive(part["pid"]):
+        if self._alive(part["pid"]):
             os.kill(part["pid"], signal.SIGKILL)
+            while self._alive(part["pid"]):
+                time.sleep(0.01)
         known = json.loads(self._file.read_text())
         known.pop(name, None)
         self._file.write_text(json.dumps(known))
@@ -103,6 +106,16 @@ class Parts:
         for name in running:
             self.stop(name)
         return sorted(running)
+
+    def _alive(self, pid: int) -> bool:
+        child = self._children.get(pid)
+        if child is not None:
+            return child.poll() is None
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def _remember(self, name: str, part: dict[str, Any]) -> None:
         known = self.running()
@@ -128,14 +141,3 @@ def listens(port: int) -> bool:
     with socket.socket() as one:
         one.settimeout(0.2)
         return one.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        # A child of ours that ended stays a zombie until it is waited for.
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

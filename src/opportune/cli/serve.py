@@ -12,6 +12,7 @@ from opportune.cli.app import Examples
 from opportune.cli.output import console
 from opportune.cli.serving import CONSOLE, announce_keys, console_mount, watch_guardrails
 from opportune.cli.target import open_engine
+from opportune.errors import InvalidRequest
 
 
 @click.command(
@@ -21,6 +22,7 @@ from opportune.cli.target import open_engine
     opportune serve --data-dir data
     opportune serve --data-dir data --workspace workspace --host 0.0.0.0 --port 8080
     OPPORTUNE_WRITE_KEY=wk OPPORTUNE_SECRET_KEY=sk opportune serve --data-dir data
+    opportune serve --role gateway,decide,fold,identity --cluster cluster.yaml --data-dir data
     """,
 )
 @options.data_dir
@@ -37,6 +39,14 @@ from opportune.cli.target import open_engine
     type=click.FloatRange(0.05, 86_400),
     help="Seconds between checkpoints: how much a restart after a crash may have to fold again.",
 )
+@click.option(
+    "--role", help="Play these roles of a cluster: gateway, decide, fold, identity, separated by commas."
+)
+@click.option(
+    "--cluster",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="The file that says where Kafka and Redis are; needed with --role.",
+)
 @click.option("--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]))
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
@@ -48,6 +58,8 @@ def command(
     workspace: Path | None,
     no_console: bool,
     checkpoint_every: float,
+    role: str | None,
+    cluster: Path | None,
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -55,6 +67,9 @@ def command(
 
     Keys come from OPPORTUNE_WRITE_KEY and OPPORTUNE_SECRET_KEY, else from the data folder, where they are
     made at the first start.
+
+    With --role the process is a part of a cluster: the journal is Kafka, decisions read Redis, and the data
+    folder holds only keys and local state that is made again from Kafka.
     """
     import asyncio
 
@@ -65,6 +80,17 @@ def command(
     from opportune.warehouse.reports import Reports
 
     configure(log_format, log_level.upper())
+    if role is not None or cluster is not None:
+        from opportune.cli.cluster_roles import chosen, serve_roles
+
+        if role is None or cluster is None:
+            raise InvalidRequest(
+                "--role and --cluster belong together", where="--role", remedy="give both, or neither"
+            )
+        serve_roles(
+            chosen(role), cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port
+        )
+        return
     every = int(checkpoint_every * 1000)
     with open_engine(data_dir, workspace, create=True, warm=True, checkpoint_every=every) as engine:
         keys = load_keys(data_dir)

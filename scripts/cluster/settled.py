@@ -1,0 +1,69 @@
+"""Waiting until the workers have folded everything that is in their topics."""
+
+from __future__ import annotations
+
+import time
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from opportune.streams.config import ClusterConfig
+from opportune.streams.topics import Topics
+
+
+def settle(config: ClusterConfig, topics: Topics, *, within_s: float = 120.0) -> None:
+    """Until the fold workers have committed all of ``events`` and then the identity workers all of ``ends``.
+
+    Raises :class:`TimeoutError` with what is left.
+    """
+    deadline = time.monotonic() + within_s
+    for topic, role in ((topics.events, "fold"), (topics.ends, "identity")):
+        ends = ends_of(config, topic)
+        while left := _left(config, role, ends):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the {role} workers are {left} messages behind in {topic}")
+            time.sleep(0.05)
+
+
+def ends_of(config: ClusterConfig, topic: str) -> dict[tuple[str, int], int]:
+    """One past the last committed message of every partition: markers of transactions do not count, no
+    consumer ever commits past the last of them."""
+    consumer = _consumer(config, f"{config.prefix}-ends")
+    try:
+        parts = [
+            TopicPartition(topic, number, OFFSET_BEGINNING)
+            for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ]
+        high = {(p.topic, p.partition): consumer.get_watermark_offsets(p, timeout=10)[1] for p in parts}
+        consumer.assign(parts)
+        ends = dict.fromkeys(high, 0)
+        while any(
+            p.offset < high[p.topic, p.partition] and not (p.offset < 0 and not high[p.topic, p.partition])
+            for p in consumer.position(parts)
+        ):
+            for message in consumer.consume(1_000, timeout=0.2):
+                if message.error() is None:
+                    ends[message.topic(), message.partition()] = message.offset() + 1
+        return ends
+    finally:
+        consumer.close()
+
+
+def _left(config: ClusterConfig, role: str, ends: dict[tuple[str, int], int]) -> int:
+    consumer = _consumer(config, f"{config.prefix}-{role}")
+    try:
+        committed = consumer.committed([TopicPartition(*part) for part in ends], timeout=10)
+    finally:
+        consumer.close()
+    return sum(max(0, ends[p.topic, p.partition] - max(p.offset, 0)) for p in committed)
+
+
+def _consumer(config: ClusterConfig, group: str) -> Consumer:
+    return Consumer(
+        {
+            **config.kafka.client(),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "log_level": 0,
+        }
+    )

@@ -1,0 +1,148 @@
+"""``opportune serve --role ...``: this process as part of a cluster."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from opportune.cli.output import console
+from opportune.cli.serving import announce_keys
+from opportune.errors import InvalidRequest, StorageError
+
+HTTP = ("gateway", "decide")
+WORKERS = ("fold", "identity")
+ROLES = (*HTTP, *WORKERS)
+CHECK_S = 0.5
+
+
+def chosen(text: str) -> tuple[str, ...]:
+    """The roles of ``--role``. Raises :class:`InvalidRequest` for an unknown one."""
+    roles = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [role for role in roles if role not in ROLES]
+    if unknown or not roles:
+        raise InvalidRequest(
+            "no such role", seen=unknown[0] if unknown else text, where="--role",
+            remedy=f"choose from {', '.join(ROLES)}, separated by commas",
+        )  # fmt: skip
+    return roles
+
+
+def serve_roles(
+    roles: Sequence[str], *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int
+) -> None:
+    """Play the roles until a signal. A single worker role runs in this process; beside others every worker is
+    a process of its own, started again when it ends."""
+    try:
+        import quixstreams  # noqa: F401  # its absence is told before anything starts
+        import redis  # noqa: F401  # likewise
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            f"the cluster's packages are not installed ({error.name})",
+            remedy="pip install 'opportune[cluster]'",
+        ) from error
+    from opportune.engine.workspace import load_workspace
+    from opportune.streams.config import load_config
+    from opportune.streams.roles import run_worker
+
+    config, definitions = load_config(cluster), load_workspace(workspace)
+    workers = [role for role in roles if role in WORKERS]
+    if len(roles) == 1 and workers:
+        run_worker(workers[0], config, definitions, data_dir)
+        return
+    with Beside(workers, cluster=cluster, data_dir=data_dir, workspace=workspace):
+        if len(workers) < len(roles):
+            _serve_http(
+                [role for role in roles if role in HTTP], cluster=cluster, data_dir=data_dir,
+                workspace=workspace, host=host, port=port,
+            )  # fmt: skip
+        else:
+            _until_signal()
+
+
+def _serve_http(
+    roles: Collection[str], *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int
+) -> None:
+    from opportune.engine.workspace import load_workspace
+    from opportune.server.auth import load_keys
+    from opportune.server.run import serve
+    from opportune.streams.config import load_config
+    from opportune.streams.engine import ClusterEngine
+    from opportune.streams.serving_copy import ServingCopy
+    from opportune.streams.topics import ensure
+
+    def say(text: str) -> None:
+        console().print(text)
+
+    config = load_config(cluster)
+    topics = ensure(config, say=say)
+    ServingCopy(config).wait(say=say)
+    keys = load_keys(data_dir)
+    engine = ClusterEngine(
+        config, topics, load_workspace(workspace), folder=data_dir / "scratch", roles=roles, warm=True
+    )
+    try:
+
+        def announce(address: str) -> None:
+            announce_keys(keys)
+            say(f"roles       {', '.join(roles)}")
+            say(f"ready on {address}")
+
+        serve(engine, host, port, keys=keys, announce=announce)
+    finally:
+        engine.close()
+
+
+def _until_signal() -> None:
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    while not stopping.wait(CHECK_S):
+        pass
+
+
+class Beside:
+    """Worker roles as processes of their own, watched by a thread, stopped at the end."""
+
+    def __init__(
+        self, roles: Sequence[str], *, cluster: Path, data_dir: Path, workspace: Path | None
+    ) -> None:
+        options = ["--cluster", str(cluster), "--data-dir", str(data_dir)]
+        if workspace:
+            options += ["--workspace", str(workspace)]
+        self._commands = {
+            role: [sys.executable, "-m", "opportune.cli", "serve", "--role", role, *options] for role in roles
+        }
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+        self._watch = threading.Thread(target=self._revive_forever, name="opportune-workers", daemon=True)
+
+    def __enter__(self) -> Beside:
+        for role, command in self._commands.items():
+            self._running[role] = subprocess.Popen(command)
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._watch.join()
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            process.wait()
+
+    def _revive_forever(self) -> None:
+        while not self._stopping.wait(CHECK_S):
+            for role, process in self._running.items():
+                if process.poll() is not None:
+                    told = f"the {role} worker ended with {process.returncode}: starting it again"
+                    print(told, file=sys.stderr, flush=True)
+                    time.sleep(CHECK_S)
+                    self._running[role] = subprocess.Popen(self._commands[role])

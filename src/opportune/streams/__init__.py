@@ -1,0 +1,1 @@
+"""The scaled-out engine: Kafka for the journal, Quix Streams for the folds, Redis for what decisions read."""

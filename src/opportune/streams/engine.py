@@ -1,0 +1,224 @@
+"""The engine as a stateless replica: a door onto Kafka, and decisions over the serving copy.
+
+The admission and the decision are those of :class:`Engine`, unchanged. What differs is where entries go
+(Kafka, not a file), where leaves come from (Redis, not memory), and that nothing here folds a person: items
+and models are learnt by following the journal topic.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NoReturn
+
+from opportune.clock import Clock, system_clock
+from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
+from opportune.decide.world import new_decision_id
+from opportune.engine.admission import Admission, RawItem
+from opportune.engine.engine import Engine
+from opportune.engine.entries import Entry
+from opportune.engine.loading import codecs
+from opportune.engine.workspace import Workspace
+from opportune.errors import NotFound, OpportuneError, StorageError
+from opportune.events.event import DeadLetter, Event
+from opportune.events.identifiers import from_mapping, parse
+from opportune.stores.disk import RealDisk
+from opportune.streams.config import ClusterConfig
+from opportune.streams.log import KafkaLog
+from opportune.streams.serving_copy import ServingCopy
+from opportune.streams.serving_records import ServingRecords
+from opportune.streams.tail import Tail, catch_up
+from opportune.streams.topics import Topics
+
+LEARN_EVERY = 20_000
+STATEMENTS_HELD_S = 5.0
+"""How long a statement on consent is believed at this door before the serving copy must know it."""
+
+
+class NotHere(OpportuneError):
+    """421: this process does not play the role that the request needs."""
+
+    status: ClassVar[int] = 421
+    code: ClassVar[str] = "not_here"
+
+
+class ClusterEngine(Engine):
+    """``roles`` holds ``gateway``, ``decide`` or both. ``folder`` is scratch: emptied at the start."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        topics: Topics,
+        workspace: Workspace,
+        *,
+        folder: Path,
+        roles: Collection[str],
+        clock: Clock = system_clock,
+        warm: bool = False,
+    ) -> None:
+        self._config = config
+        self._topics = topics
+        self.roles = frozenset(roles)
+        shutil.rmtree(folder, ignore_errors=True)
+        super().__init__(lambda: RealDisk(folder), workspace, clock=clock, warm=warm)
+
+    def _load(self) -> None:
+        super()._load()
+        self._statement_at = 0.0
+        self._redis_away = ""
+        self.copy = ServingCopy(self._config)
+        self.log = KafkaLog(self._config, self._topics)
+        state = self.state
+        self._records = state.records = ServingRecords(
+            self.copy,
+            state.person,
+            self.store,
+            codecs({"person": state.person, "item": state.item, "session": state.session}),
+            changed=state.components.forget,
+        )
+        self.tail = Tail(self._config, (self._topics.items, self._topics.journal))
+        self._learnt_entries = 0
+        for entry in catch_up(self.tail):
+            self._learn(entry)
+        state.models.learn()
+
+    def _learn(self, entry: Entry) -> None:
+        """Items and models from one entry of the journal. The number only says that one comes after another
+        here: two replicas count differently."""
+        self._learnt_entries += 1
+        if type(entry) is Event:
+            self.state.learn(self._learnt_entries, entry)
+        elif type(entry) is DecisionRecord:
+            self.state.learn_decision(self._learnt_entries, entry)
+        if self._learnt_entries % LEARN_EVERY == 0:
+            self.state.models.learn()
+
+    # -- the door
+
+    def admit(self, raw_items: Sequence[RawItem], **about: Any) -> Admission:
+        self._play("gateway", "accept events")
+        return super().admit(raw_items, **about)
+
+    def append(self, admissions: Sequence[Admission]) -> None:
+        for admission in admissions:
+            for entry in admission.entries:
+                self.log.append(entry)
+
+    def flush(self) -> None:
+        """Until the brokers have what was appended. Raises :class:`StorageError`."""
+        self.log.flush()
+
+    def apply(self, admissions: Sequence[Admission]) -> None:
+        """Nothing is folded here; what is acknowledged is no longer in flight."""
+        for admission in admissions:
+            self._in_flight.difference_update(admission.marks)
+        if time.monotonic() - self._statement_at > STATEMENTS_HELD_S:
+            self.consent.folded()
+            self._statement_at = time.monotonic()
+
+    def reopen(self) -> None:
+        """After a failed flush. Raises :class:`StorageError` while no broker answers."""
+        self.log.reopen()
+        self._in_flight.clear()
+
+    # -- decisions
+
+    def decide(self, request: DecideRequest | dict[str, Any]) -> DecideResponse:
+        """As :meth:`Engine.decide`. When Redis does not answer, the decision is made without
+        what was known of the person, and says so."""
+        self._play("decide", "decide")
+        told = request.get("identifiers", {}) if isinstance(request, dict) else request.identifiers
+        self._refresh(from_mapping(told))
+        answer = super().decide(request)
+        if self._redis_away:
+            for decision in answer.decisions:
+                decision.degraded.append(f"profile: {self._redis_away}")
+        return answer
+
+    def profile(self, identifier: str) -> dict[str, Any]:
+        key = parse(identifier)
+        if key:
+            self._refresh((key,))
+        return super().profile(identifier)
+
+    def _refresh(self, identifiers: Sequence[str]) -> None:
+        self._redis_away = ""
+        if identifiers:
+            try:
+                self._records.refresh(identifiers, self.state.components.remembered(identifiers[0]))
+            except StorageError as error:
+                self._redis_away = error.what
+
+    def _keep(self, record: DecisionRecord) -> None:
+        self.log.append(record)
+
+    def _drain(self) -> None:
+        return None
+
+    def _decision_id(self, now: int) -> str:
+        return new_decision_id(now)
+
+    # -- what a replica does not have
+
+    def record(self, decision_id: str) -> DecisionRecord:
+        raise NotFound(
+            "decision records are not kept here", seen=decision_id, remedy=f"read {self._topics.journal}"
+        )
+
+    def letter(self, letter_id: str) -> DeadLetter:
+        raise NotFound(
+            "dead letters are not kept here", seen=letter_id, remedy=f"read {self._topics.account}"
+        )
+
+    def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> NoReturn:
+        raise NotHere(
+            "experiments of a cluster are switched by their definition",
+            seen=experiment_id,
+            remedy="change experiments.yaml and restart the decide replicas",
+        )
+
+    # -- life
+
+    def maintain(self, budget_s: float = 0.0003) -> bool:
+        """Follow the journal; true while more is waiting."""
+        self.log.poll()
+        until = time.perf_counter() + budget_s
+        news = 0
+        for entry in self.tail.entries():
+            self._learn(entry)
+            news += 1
+        return news > 0 and time.perf_counter() < until
+
+    def checkpoint(self) -> None:
+        """Nothing here is worth one."""
+
+    def ready(self) -> dict[str, Any]:
+        return {
+            "ready": True,
+            "roles": sorted(self.roles),
+            "journal_read": self.tail.read,
+            "serving_copy": self._redis_away or "answers",
+        }
+
+    def gauges(self) -> dict[str, float]:
+        return {
+            **super().gauges(),
+            "journal_tail_entries": float(self.tail.read),
+            "log_unacknowledged_entries": float(self.log.waiting),
+        }
+
+    def close(self) -> None:
+        try:
+            self.log.flush()
+        finally:
+            self.tail.close()
+            self.copy.close()
+            self.abandon()
+
+    def _play(self, role: str, what: str) -> None:
+        if role not in self.roles:
+            raise NotHere(
+                f"this process does not {what}", seen=sorted(self.roles), remedy=f"ask one that plays {role}"
+            )

@@ -1,0 +1,112 @@
+"""Redis as the serving copy: what the workers have folded, by identifier, for decisions to read.
+
+``<prefix>:l:<identifier>`` is the leaf, ``<prefix>:k:<identifier>`` what others said of the identifier (its
+ends of links). A value is eight bytes of the Kafka offset that it has reached, then the record as the codec
+writes it. A write that is older than what is there changes nothing, so writing again is harmless and a worker
+that lost its partition cannot overwrite its successor.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from opportune.errors import StorageError
+from opportune.streams.config import ClusterConfig
+
+LEAF, END = b"l", b"k"
+STAMP_BYTES = 8
+
+_PUT = """
+for i = 1, #KEYS do
+  local held = redis.call('GETRANGE', KEYS[i], 0, 7)
+  if #held < 8 or struct.unpack('>I8', held) < struct.unpack('>I8', ARGV[i]) then
+    redis.call('SET', KEYS[i], ARGV[i])
+  end
+end
+"""
+"""Offsets are exact in Lua's doubles up to 2**53."""
+
+_MOST_PER_CALL = 500
+
+
+def stamped(offset: int, data: bytes) -> bytes:
+    """A record as Redis holds it."""
+    return struct.pack(">Q", offset) + data
+
+
+class ServingCopy:
+    """One connection; one thread at a time."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._where = config.redis.url
+        self._prefix = config.prefix.encode() + b":"
+        self._redis = redis.Redis.from_url(
+            config.redis.url,
+            password=config.redis.password(),
+            socket_timeout=config.redis.timeout_s,
+            socket_connect_timeout=config.redis.timeout_s,
+            retry=Retry(NoBackoff(), 1),
+            protocol=2,
+        )
+        self._put = self._redis.register_script(_PUT)
+
+    def key(self, kind: bytes, identifier: bytes) -> bytes:
+        return self._prefix + kind + b":" + identifier
+
+    def put(self, records: Mapping[bytes, bytes]) -> None:
+        """Write stamped records by key, all that are newer than what is there. Raises
+        :class:`StorageError`."""
+        keys = list(records)
+        try:
+            for start in range(0, len(keys), _MOST_PER_CALL):
+                some = keys[start : start + _MOST_PER_CALL]
+                self._put(some, [records[key] for key in some])
+        except redis.RedisError as error:
+            raise self._broken(error) from error
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Stamped records, None where there is none; one round trip. Raises :class:`StorageError`."""
+        try:
+            return cast(list[bytes | None], self._redis.mget(keys))
+        except redis.RedisError as error:
+            raise self._broken(error) from error
+
+    def wait(self, wait_s: float = 120.0, say: Callable[[str], None] = lambda text: None) -> None:
+        """Until Redis answers, with growing pauses. Raises :class:`StorageError` when it does not, or when
+        it refuses the password."""
+        deadline, pause = time.monotonic() + wait_s, 0.25
+        while True:
+            try:
+                self._redis.ping()
+                return
+            except redis.AuthenticationError as error:
+                raise StorageError(
+                    f"Redis refuses the password ({error})",
+                    seen=self._where,
+                    remedy="check the user in redis.url and the variable in redis.password_env",
+                ) from error
+            except redis.RedisError as error:
+                if time.monotonic() + pause > deadline:
+                    raise self._broken(error) from error
+                say(f"waiting for Redis at {self._where}: {error}")
+                time.sleep(pause)
+                pause = min(2 * pause, 15.0)
+
+    def memory(self) -> dict[str, Any]:
+        """What Redis says of its memory."""
+        return self._redis.info("memory")
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _broken(self, error: redis.RedisError) -> StorageError:
+        return StorageError(
+            f"Redis does not answer ({error})", seen=self._where, remedy="check redis.url and that it runs"
+        )

@@ -1,0 +1,145 @@
+"""Records as a decision reads them: leaves from the serving copy, what all share from this process."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from opportune.engine import keys
+from opportune.errors import StorageError
+from opportune.events.event import Identifier
+from opportune.profiles.leaf import Leaf
+from opportune.profiles.schema import ProfileSchema
+from opportune.stores.cache import Codec, RecordCache
+from opportune.stores.records import RecordStore
+from opportune.streams.leaf_fold import whole
+from opportune.streams.serving_copy import END, LEAF, STAMP_BYTES, ServingCopy
+
+MOST_ROUNDS = 6
+"""Round trips for one person at most; two are usual, one when the person was here before."""
+
+_offset = struct.Struct(">Q")
+
+
+class _Held:
+    """What is held of one identifier: the bytes of both records, the leaf made of them, when it was read."""
+
+    __slots__ = ("data", "end", "leaf", "read_at")
+
+    def __init__(self, data: bytes | None, end: bytes | None, leaf: Leaf, read_at: float) -> None:
+        self.data = data
+        self.end = end
+        self.leaf = leaf
+        self.read_at = read_at
+
+
+class ServingRecords(RecordCache):
+    """Leaves come from Redis, both records of an identifier in one round trip, and are decoded once as long
+    as they stay the same. :meth:`refresh` reads people anew; :meth:`get` may be ``stale_s`` behind.
+    Records of items and outcomes are this process's own, the newest ``own_capacity`` of them.
+
+    ``changed`` is called with an identifier whose links are not what they were.
+    """
+
+    def __init__(
+        self,
+        copy: ServingCopy,
+        schema: ProfileSchema,
+        store: RecordStore,
+        codec_for: Callable[[str], Codec],
+        *,
+        changed: Callable[[Identifier], None] = lambda identifier: None,
+        capacity: int = 50_000,
+        own_capacity: int = 200_000,
+        stale_s: float = 0.5,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(store, codec_for)
+        self._copy = copy
+        self._schema = schema
+        self._record_codec = codec_for
+        self.changed = changed
+        self._most_held = capacity
+        self._own_capacity = own_capacity
+        self._stale_s = stale_s
+        self._timer = timer
+        self._held: OrderedDict[Identifier, _Held] = OrderedDict()
+        self._own: OrderedDict[str, Any] = OrderedDict()
+
+    # -- people
+
+    def refresh(self, identifiers: Iterable[Identifier], known: Iterable[Identifier] = ()) -> None:
+        """Read everybody who is linked to these identifiers, link by link; ``known`` are those who were found
+        last time, read in the first round trip. Raises :class:`StorageError`."""
+        read: set[Identifier] = set()
+        wanted = list(dict.fromkeys((*identifiers, *known)))
+        for _ in range(MOST_ROUNDS):
+            if not wanted:
+                return
+            self._read(wanted)
+            read.update(wanted)
+            near = [other for name in wanted for other in self._held[name].leaf.links]
+            wanted = [name for name in dict.fromkeys(near) if name not in read]
+
+    def get(self, key: str) -> Any:
+        if not key.startswith(keys.LEAF):
+            record = self._own.get(key)
+            return self._record_codec(key).zero() if record is None else record
+        identifier = key[len(keys.LEAF) :]
+        held = self._held.get(identifier)
+        if held is None or self._timer() - held.read_at > self._stale_s:
+            try:
+                self._read([identifier])
+            except StorageError:
+                if held is None:
+                    return self._schema.zero()
+            held = self._held.get(identifier, held)
+            assert held is not None, "read just now"
+        return held.leaf
+
+    def peek(self, key: str) -> Any | None:
+        return self.get(key)
+
+    def touch(self, key: str) -> Any:
+        """A record that this process learns by itself; leaves belong to the fold workers."""
+        assert not key.startswith(keys.LEAF), key
+        record = self._own.get(key)
+        if record is None:
+            record = self._own[key] = self._record_codec(key).zero()
+            if len(self._own) > self._own_capacity:
+                self._own.popitem(last=False)
+        return record
+
+    def _read(self, identifiers: Sequence[Identifier]) -> None:
+        names = [identifier.encode("utf-8", "surrogatepass") for identifier in identifiers]
+        key = self._copy.key
+        found = self._copy.get([key(kind, name) for name in names for kind in (LEAF, END)])
+        now = self._timer()
+        for identifier, data, end in zip(identifiers, found[::2], found[1::2], strict=True):
+            held = self._held.get(identifier)
+            if held is not None and held.data == data and held.end == end:
+                held.read_at = now
+                self._held.move_to_end(identifier)
+                continue
+            leaf = self._leaf(data, end)
+            if (leaf.links or held is not None) and (held is None or held.leaf.links != leaf.links):
+                self.changed(identifier)
+            self._held[identifier] = _Held(data, end, leaf, now)
+            self._held.move_to_end(identifier)
+        while len(self._held) > max(self._most_held, len(identifiers)):
+            self.changed(self._held.popitem(last=False)[0])
+
+    def _leaf(self, data: bytes | None, end: bytes | None) -> Leaf:
+        """Of both records one; its offset is the sum of what they have reached, so it changes with either."""
+        if data is None and end is None:
+            return self._schema.zero()
+        leaf = self._schema.zero() if data is None else self._schema.decode(data[STAMP_BYTES:])
+        reached = 0 if data is None else _offset.unpack_from(data)[0]
+        if end is not None:
+            leaf = whole(leaf, self._schema.decode(end[STAMP_BYTES:]))
+            reached += _offset.unpack_from(end)[0]
+        leaf.offset = reached
+        return leaf

@@ -1,0 +1,93 @@
+"""The topics of a cluster, by what is in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from opportune.errors import StorageError
+from opportune.streams.config import ClusterConfig
+
+WEEK_MS = 7 * 24 * 3_600_000
+MOST_PATIENT_S = 15.0
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """``events`` is what gateways and decisions publish, keyed by the strongest identifier, and may hold an
+    event twice. ``journal`` is what the fold workers accepted, each entry once. ``ends`` tells the other
+    identifiers of an event about it, keyed by them. ``items`` is the catalogue's own updates, ``account``
+    tallies and dead letters."""
+
+    events: str
+    journal: str
+    ends: str
+    items: str
+    account: str
+
+    @classmethod
+    def of(cls, prefix: str) -> Topics:
+        return cls(*[f"{prefix}.{name}" for name in cls.__struct_fields__])
+
+
+def ensure(
+    config: ClusterConfig, *, wait_s: float = 120.0, say: Callable[[str], None] = lambda text: None
+) -> Topics:
+    """Make the topics that are missing; wait for brokers that are not there yet, with growing pauses.
+
+    Raises :class:`StorageError` when nobody answers within ``wait_s``, or when a broker refuses.
+    """
+    topics = Topics.of(config.prefix)
+    admin = AdminClient({**config.kafka.client(), "socket.timeout.ms": 5_000, "log_level": 0})
+    deadline, pause = time.monotonic() + wait_s, 0.25
+    while True:
+        try:
+            known = admin.list_topics(timeout=5).topics
+            break
+        except KafkaException as error:
+            told = error.args[0].str()
+            if time.monotonic() + pause > deadline:
+                raise StorageError(
+                    f"Kafka does not answer ({told})",
+                    seen=config.kafka.brokers,
+                    remedy="check kafka.brokers, its user and password, and that the brokers run",
+                ) from error
+            say(f"waiting for Kafka at {config.kafka.brokers}: {told}")
+            time.sleep(pause)
+            pause = min(2 * pause, MOST_PATIENT_S)
+    for name in msgspec.structs.astuple(topics):
+        if name not in known:
+            _make(admin, config, name, keep_ms=-1 if name in (topics.items, topics.account) else WEEK_MS)
+        elif name in (topics.events, topics.ends) and len(known[name].partitions) != config.partitions:
+            raise StorageError(
+                f"the topic {name} has {len(known[name].partitions)} partitions",
+                seen=config.partitions,
+                where="cluster.yaml $.partitions",
+                remedy="say what the topic has: leaves live where their identifier hashes to",
+            )
+    return topics
+
+
+def _make(admin: AdminClient, config: ClusterConfig, name: str, *, keep_ms: int) -> None:
+    topic = NewTopic(
+        name,
+        num_partitions=config.partitions,
+        replication_factor=config.copies,
+        config={
+            "retention.ms": str(keep_ms),
+            "min.insync.replicas": str(max(1, config.copies - 1)),
+            "message.timestamp.type": "CreateTime",
+        },
+    )
+    try:
+        admin.create_topics([topic])[name].result(timeout=30)
+    except KafkaException as error:
+        if error.args[0].name() == "TOPIC_ALREADY_EXISTS":
+            return
+        raise StorageError(
+            f"Kafka does not make the topic {name} ({error.args[0].str()})",
+            remedy="allow this user to create topics, or make it beforehand",
+        ) from error
