@@ -66,7 +66,7 @@ class Analysis:
                 where e.experiment = ? {until})
             select unit, {"unit" if by_unit else "min(who)"} as who,
                 min(time * {ARMS_AT_MOST} + arm) as first,
-                min(arm) <> max(arm) as flipped
+                min(arm) <> max(arm) as flipped, max(arm) as last
             from coded group by unit
         """, [self.experiment.id])  # fmt: skip
         self._c.execute(f"""
@@ -87,12 +87,15 @@ class Analysis:
             by_day.setdefault(day, dict.fromkeys(self.arms, 0))[self.arms[arm]] += n
         flipped = self._c.execute("select count(*) from seen where flipped").fetchone()[0]
         known = ", ".join(f"'{arm}'" for arm in self.arms)
+        some = self._c.execute(f"select max(last) = {ARMS_AT_MOST - 1} from seen").fetchone()[0]
         removed = dict(
             self._c.execute(
                 f"select arm, count(distinct leaf) from exposures "
                 f"where experiment = ? and arm not in ({known}) group by 1",
                 [self.experiment.id],
             ).fetchall()
+            if some
+            else ()
         )
         return Units(
             by_arm,
@@ -151,7 +154,7 @@ class Analysis:
                 )
             case "time_to_event":
                 first = self._if(metric.event, 0, span_ms(metric.window))
-                waited = f"(min(v.time) filter (where {first}) - any_value(u.time)) / {float(HOUR)}"
+                waited = f"min(v.after) filter (where {first}) / {float(HOUR)}"
                 return f"coalesce({waited}, {span_ms(metric.window) / HOUR})", "0"
         raise AssertionError(metric.kind)
 
@@ -164,7 +167,7 @@ class Analysis:
     @staticmethod
     def _if(event: str, start: Millis, end: Millis) -> str:
         name = "" if event == "*" else "v.name = '" + event.replace("'", "''") + "' and "
-        return f"{name}v.time >= u.time + {start} and v.time < u.time + {end}"
+        return f"{name}v.after >= {start} and v.after < {end}"
 
     def fill(self, metrics: list[Metric]) -> None:
         """Compute every metric of every unit, in one pass over the outcomes."""
@@ -184,24 +187,28 @@ class Analysis:
         who = "o.session" if session else "coalesce(p.person, o.leaf)"
         people = "" if session else "left join people p on p.leaf = o.leaf"
         self._c.execute(f"""
-            create or replace temp table outcomes as
+            create or replace temp table hits as
             with v as (select {who} as who, o.name, o.value, o.time
                 from (select * from events {some}) o {people})
-            select u.unit, {", ".join(columns)}
-            from units u join v on v.who = u.who group by u.unit
+            select u.unit, u.arm, v.time - u.time as after, v.name, v.value
+            from units u join v on v.who = u.who
         """)  # fmt: skip
+        self._c.execute(f"""
+            create or replace temp table outcomes as
+            select v.unit, {", ".join(columns)} from hits v group by v.unit
+        """)
         self._metrics = metrics
+        self._sums: dict[str, list[dict[tuple[Any, str], Sums]]] = {}
 
     def sums(self, index: int, dimension: str = "") -> dict[tuple[Any, str], Sums]:
         """(day of first exposure, or the dimension's value; arm) -> sums. Units without outcomes count as
-        zero (or as having waited all the time)."""
-        metric = self._metrics[index]
-        nothing = span_ms(metric.window) / HOUR if metric.kind == "time_to_event" else 0.0
-        y, x = f"coalesce(o.y{index}, {nothing})", f"coalesce(o.x{index}, 0)"
-        if metric.winsorize < 1 and metric.kind in ("count", "sum"):
-            y = f"least({y}, {self._cap(index, metric.winsorize)})"
-        what = f"""count(*), avg({y}), avg({x}), coalesce(var_pop({y}), 0) * count(*),
-            coalesce(var_pop({x}), 0) * count(*), coalesce(covar_pop({y}, {x}), 0) * count(*)"""
+        zero (or as having waited all the time). All metrics are summed at the first call."""
+        if dimension not in self._sums:
+            self._sums[dimension] = self._summed(dimension)
+        return self._sums[dimension][index]
+
+    def _summed(self, dimension: str) -> list[dict[tuple[Any, str], Sums]]:
+        what = ", ".join(["count(*)", *(self._moments(i) for i in range(len(self._metrics)))])
         source = "units u left join outcomes o on o.unit = u.unit"
         if dimension:
             rows = self._dimension(dimension, what, source)
@@ -209,7 +216,20 @@ class Analysis:
             rows = self._c.execute(
                 f"select u.time // {DAY}, u.arm, {what} from {source} group by all"
             ).fetchall()
-        return {(key, self.arms[arm]): Sums(*rest) for key, arm, *rest in rows}
+        return [
+            {(key, self.arms[arm]): Sums(n, *rest[5 * i : 5 * i + 5]) for key, arm, n, *rest in rows}
+            for i in range(len(self._metrics))
+        ]
+
+    def _moments(self, index: int) -> str:
+        """SQL of a metric's five moments over units."""
+        metric = self._metrics[index]
+        nothing = span_ms(metric.window) / HOUR if metric.kind == "time_to_event" else 0.0
+        y, x = f"coalesce(o.y{index}, {nothing})", f"coalesce(o.x{index}, 0)"
+        if metric.winsorize < 1 and metric.kind in ("count", "sum"):
+            y = f"least({y}, {self._cap(index, metric.winsorize)})"
+        return f"""avg({y}), avg({x}), coalesce(var_pop({y}), 0) * count(*),
+            coalesce(var_pop({x}), 0) * count(*), coalesce(covar_pop({y}, {x}), 0) * count(*)"""
 
     def _cap(self, index: int, q: float) -> float:
         """The quantile of all units together; the many without outcomes are below it and need no table."""
@@ -243,17 +263,11 @@ class Analysis:
         metric = self._metrics[index]
         what = "v.value" if metric.kind == "sum" else "1.0"
         name = metric.event.replace("'", "''")
-        session = self.experiment.unit == "session"
-        who = "o.session" if session else "coalesce(p.person, o.leaf)"
         rows = self._c.execute(f"""
-            with v as (select {who} as who, o.value, o.time
-                from events o left join people p on p.leaf = o.leaf
-                where o.name = '{name}'),
-            daily as (select u.unit, u.arm, (v.time - u.time) // {DAY} as day, sum({what}) as y
-                from units u join v on v.who = u.who
-                where v.time >= u.time and v.time < u.time + {days * DAY} group by all)
+            with daily as (select unit, arm, v.after // {DAY} as day, sum({what}) as y
+                from hits v where v.name = '{name}' and v.after >= 0 and v.after < {days * DAY} group by all)
             select day, arm, sum(y)::double, sum(y * y)::double from daily group by all
-        """).fetchall()  # fmt: skip
+        """).fetchall()
         n_of = dict(self._c.execute("select arm, count(*) from units group by 1").fetchall())
         found: dict[int, dict[str, Sums]] = {}
         for day, arm, total, squares in sorted(rows):
@@ -269,14 +283,10 @@ class Analysis:
         known = self._misplaced.get((event, metric.window))
         if known is not None:
             return known
-        session = self.experiment.unit == "session"
-        who = "o.session" if session else "coalesce(p.person, o.leaf)"
         row = self._c.execute(f"""
-            select count(*) filter (where o.time < u.time),
-                count(*) filter (where o.time >= u.time + {span_ms(metric.window)})
-            from events o left join people p on p.leaf = o.leaf join units u on u.who = {who}
-            where o.name = '{event}'
-        """).fetchone()  # fmt: skip
+            select count(*) filter (where after < 0), count(*) filter (where after >= {span_ms(metric.window)})
+            from hits where name = '{event}'
+        """).fetchone()
         found = {"before_exposure": row[0], "after_window": row[1]}
         self._misplaced[event, metric.window] = found
         return found
