@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import msgspec
@@ -34,6 +35,7 @@ class Pool(msgspec.Struct):
 
     For rankers: ``said`` (sources, n) is what each source of the placement scored each candidate, 0 where it
     did not propose it, and ``place`` (sources, n) the candidate's place in its answer, -1 where it has none.
+    ``foretold``: the chances behind each part of the placement's ``objective``, where it has one.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,8 @@ class Pool(msgspec.Struct):
     proposed: dict[str, int]
     said: Floats
     place: npt.NDArray[np.int16]
+    foretold: dict[str, Floats] = {}
+    objective: Mapping[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.item)

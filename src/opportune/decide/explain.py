@@ -23,6 +23,7 @@ def explain(record: DecisionRecord) -> dict[str, Any]:
             {"by": why, "count": count, "examples": _examples(record, why)}
             for why, count in sorted(record.removed.items(), key=lambda entry: (-entry[1], entry[0]))
         ],
+        "objective": record.inputs.get("objective", {}),
         "rules": [{"rule": rule, "count": count} for rule, count in record.inputs.get("boosted", {}).items()],
         "session": [
             {"item_id": item_id, "kind": _KINDS.get(kind, str(kind)), "age_s": age / 1000}
@@ -67,6 +68,11 @@ def _candidate(record: DecisionRecord, i: int) -> dict[str, Any]:
         "sources": names_of(record.sources[i], record.source_names),
         "shown_at": i + 1 if i < record.shown else None,
     }
+    foretold = {
+        name: chance[i] for name, chance in record.inputs.get("foretold", {}).items() if i < len(chance)
+    }
+    if foretold:
+        entry["foretold"] = foretold
     if record.because[i]:
         entry["because"] = record.because[i]
     return entry

@@ -8,7 +8,7 @@ alone, else what is popular in this context, else the placement's own items, els
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from opportune.decide.content import bare, dress
 from opportune.decide.deadline import Stages
 from opportune.decide.eligibility import eligible
 from opportune.decide.explain import explain
+from opportune.decide.objective import Foreteller, lacking, no_cost, rank_toward
 from opportune.decide.placement import DEFAULT, MAX_COUNT, NEWEST, Placement, Placements
 from opportune.decide.plan import PINNED
 from opportune.decide.policy import Known, Verdict, choose, nothing_shown, reasons_of_rules, safe_choice
@@ -200,8 +201,8 @@ class _Slot:
         if ranker is None:
             stages.took_ms["rank"] = 0.0
         else:
-            score = stages.run_if_time("rank", partial(rank, pool, ranker, query, features), score)
-        if world.watch is not None and ranker is world.ranker:
+            score = stages.run_if_time("rank", self._ranking(pool, ranker, query, features), score)
+        if world.watch is not None and ranker is world.ranker and not pool.foretold:
             self._tell(world.watch, pool, score, query, features, count)
         policy = Known(
             place=self.place,
@@ -286,6 +287,21 @@ class _Slot:
             context=context,
         )
         return variants.assign(self.placement, subject, self.now)
+
+    def _ranking(
+        self, pool: Pool, ranker: Ranker, query: Query, features: dict[str, Any]
+    ) -> Callable[[], Floats]:
+        """How the pool is ranked: by the ranker, or toward the placement's objective."""
+        objective = self.placement.objective
+        if objective:
+            missing = lacking(ranker, objective)
+            if isinstance(ranker, Foreteller) and not missing:
+                cost = self.world.cost or no_cost
+                return partial(
+                    rank_toward, pool, ranker, query, features, objective, self.world.catalog, cost
+                )
+            self.stages.degrade("rank", f"{ranker.name} has no model of {', '.join(missing)}")
+        return partial(rank, pool, ranker, query, features)
 
     def _tell(
         self, watch: Watch, pool: Pool, score: Floats, query: Query, features: dict[str, Any], count: int

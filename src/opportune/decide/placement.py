@@ -46,6 +46,7 @@ MAX_COUNT = 200
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 Touched = Literal["view", "cart", "buy"]
+Outcome = Literal["click", "cart", "buy", "revenue", "margin"]
 Scalar = str | int | float | bool
 
 STAGES = (
@@ -165,6 +166,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     candidate that the request gave (search re-ranking) unless it asks for a count. ``features`` are the
     person's features that the record keeps and a ranker sees. ``reasons`` are texts by
     reason code; ``{item}`` is the name of the item that spoke for the candidate, ``{category}`` the page's.
+    ``objective`` weighs what a candidate is likely to lead to: the chance of a click, a cart addition, a
+    purchase, and the expected revenue and margin (price less the attribute ``_cost``) in money. It needs a
+    ranker that was trained for such a placement; without an objective the ranker's own order stands.
     """
 
     name: Name
@@ -184,6 +188,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     features: tuple[str, ...] = ()
     content: dict[str, Any] = {}
     reasons: dict[str, str] = {}
+    objective: dict[Outcome, Positive] = {}
 
     def __post_init__(self) -> None:
         named = [source.source for source in self.sources]

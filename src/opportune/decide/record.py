@@ -60,6 +60,12 @@ def record_of(
         inputs["count"] = request.count
     if verdict.examples:
         inputs["examples"] = {why: [ids[n] for n in numbers] for why, numbers in verdict.examples.items()}
+    if pool.foretold:
+        inputs["objective"] = dict(pool.objective)
+        inputs["foretold"] = {
+            name: [round(float(chance[at]), 6) for at in kept.tolist() if at < len(chance)]
+            for name, chance in pool.foretold.items()
+        }
     if verdict.boosted:
         inputs["boosted"] = verdict.boosted
     if verdict.hidden:

@@ -29,7 +29,7 @@ def changed(placement: Placement, change: Change, where: str) -> Placement:
     if change == NO_CHANGE:
         return placement
     raw: dict[str, Any] = msgspec.to_builtins(placement)
-    for field in ("sources", "diversity", "fallbacks", "count", "pool", "enabled"):
+    for field in ("sources", "diversity", "fallbacks", "count", "pool", "enabled", "objective"):
         value = getattr(change, field)
         if value is not None:
             raw[field] = value

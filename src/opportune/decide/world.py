@@ -139,7 +139,8 @@ class World(msgspec.Struct, kw_only=True):
     (placement, stage) for every stage that failed or was late. ``versions`` go into the record. ``slate`` is
     memory that one decision uses and the next one uses again: a world makes one decision at a time.
     ``variants`` is None when no experiment is declared. ``rankers`` are those that arms may name instead of
-    the live ``ranker``; ``watch`` is told what the live one ranked.
+    the live ``ranker``; ``watch`` is told what the live one ranked. ``cost`` of items, where an objective
+    asks for margins.
     """
 
     catalog: Catalog
@@ -148,6 +149,7 @@ class World(msgspec.Struct, kw_only=True):
     ranker: Ranker | None = None
     rankers: Mapping[str, Ranker] = {}
     watch: Watch | None = None
+    cost: Callable[[Items], Floats] | None = None
     segments: Segments = msgspec.field(default_factory=Segments)
     variants: Variants | None = None
     versions: Mapping[str, str] = {}

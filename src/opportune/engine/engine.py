@@ -14,10 +14,12 @@ from typing import Any, Literal
 import msgspec
 
 from opportune.catalog import embedding
+from opportune.catalog.amounts import Amounts
 from opportune.clock import Clock, Millis, system_clock
 from opportune.decide import pipeline
 from opportune.decide.attribution import attribute
 from opportune.decide.flags import Evaluation
+from opportune.decide.objective import COST
 from opportune.decide.placement import SOURCES
 from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
 from opportune.decide.variants import Variants
@@ -155,6 +157,8 @@ class Engine(Queries):
             for rule in placement.rules:
                 for name in rule.where:
                     self.state.catalog.column(name)
+        toward = {name for placement in self.workspace.placements for name in placement.objective}
+        cost = Amounts(self.state.catalog, COST).of if "margin" in toward else None
         self._world = World(
             catalog=self.state.catalog,
             sources=self.state.models.sources,
@@ -162,6 +166,7 @@ class Engine(Queries):
             segments=self.workspace.segments,
             versions={"definitions": self.workspace.revision},
             variants=self._variants(),
+            cost=cost,
             new_id=self._decision_id,
             degraded=lambda placement, stage: self.on_degraded(placement, stage),
         )

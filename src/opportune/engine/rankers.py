@@ -24,7 +24,7 @@ from opportune.recommend.source import Floats, Items, Query
 from opportune.recommend.tree_scorer import TreeScorer
 from opportune.stores.models import ModelStore
 
-_TREES, _VECTORS = "trees", "vectors"
+_TREES, _VECTORS, _OUTCOME = "trees", "vectors", "outcome-"
 _move = msgspec.json.Decoder(Move).decode
 _comparison = msgspec.json.Decoder(SideBySide).decode
 _info = msgspec.json.Decoder(BundleInfo).decode
@@ -48,7 +48,10 @@ class Rankers:
         info = bundle.info
         moves = self.registry().add(info.version, at, note)
         self.store.save(
-            info.version, msgspec.json.encode(info), {_TREES: bundle.trees}, {_VECTORS: bundle.vectors}
+            info.version,
+            msgspec.json.encode(info),
+            {_TREES: bundle.trees, **{_OUTCOME + name: text for name, text in bundle.outcomes.items()}},
+            {_VECTORS: bundle.vectors},
         )
         self.record(moves)
 
@@ -64,8 +67,12 @@ class Rankers:
         self.store.put_note(found.version, msgspec.json.encode(found))
 
     def load(self, version: str) -> Bundle:
+        info, store = self.info(version), self.store
         return Bundle(
-            self.info(version), self.store.text(version, _TREES), self.store.array(version, _VECTORS)
+            info,
+            store.text(version, _TREES),
+            store.array(version, _VECTORS),
+            {name: store.text(version, _OUTCOME + name) for name in info.outcomes},
         )
 
 
@@ -102,6 +109,7 @@ def serving(bundle: Bundle, catalog: Catalog, signals: RankSignals) -> LearnedRa
         TreeScorer.from_text(bundle.trees),
         signals,
         item_table(catalog)._replace(vector=vectors),
+        {name: TreeScorer.from_text(text) for name, text in bundle.outcomes.items()},
     )
     ranker.warm_up()
     return ranker

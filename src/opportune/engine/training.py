@@ -61,7 +61,15 @@ def train_bundle(
     log, items = history.models.log, len(history.catalog)
     touches = log.tail(log.first)
     trained = train_ranker(
-        stage, touches, item_table(history.catalog), items, config, slices, threads=threads, progress=progress
+        stage,
+        touches,
+        item_table(history.catalog),
+        items,
+        config,
+        slices,
+        outcomes=bool(placement.objective),
+        threads=threads,
+        progress=progress,
     )
     report = trained.report
     info = BundleInfo(
@@ -83,8 +91,9 @@ def train_bundle(
         metrics=report["metrics"],
         segments=report["segments"],
         importance=report["importance"],
+        outcomes=report["outcomes"],
         baselines=trained.baselines,
         trained_from=trained_from,
         seconds=round(time.perf_counter() - started, 1),
     )
-    return Bundle(info, trained.trees, trained.vectors)
+    return Bundle(info, trained.trees, trained.vectors, trained.outcomes)

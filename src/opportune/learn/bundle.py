@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,8 +22,9 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     ``window`` is event time from the first to the last touch learnt from, ``offsets`` the journal's range
     read. ``sources`` are the candidate sources with their weights, of which the best ``candidates`` were
     ranked. ``catalogue`` is a digest of the item numbering that ``vectors`` follow. ``metrics`` by scenario
-    (``stage``, ``ranked``), each with intervals; ``segments`` the same by kind of case. ``baselines`` are
-    histograms of features and scores as they were in training.
+    (``stage``, ``ranked``), each with intervals; ``segments`` the same by kind of case. ``outcomes``: how
+    well each chance that objectives weigh was foretold. ``baselines`` are histograms of features and scores
+    as they were in training.
     """
 
     model: str
@@ -43,14 +46,17 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     segments: dict[str, dict[str, Any]] = {}
     importance: dict[str, float] = {}
     ablation: dict[str, dict[str, Any]] = {}
+    outcomes: dict[str, dict[str, Any]] = {}
     baselines: dict[str, Baseline] = {}
     trained_from: str = ""
     seconds: float = 0.0
 
 
 class Bundle(NamedTuple):
-    """``trees``: LightGBM's text model. ``vectors`` (items, d)."""
+    """``trees``: LightGBM's text model; ``outcomes``: those of the chances that objectives weigh, by name.
+    ``vectors`` (items, d)."""
 
     info: BundleInfo
     trees: str
     vectors: npt.NDArray[np.float32]
+    outcomes: Mapping[str, str] = MappingProxyType({})

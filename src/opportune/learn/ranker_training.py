@@ -38,7 +38,7 @@ def train_trees(rows: Rows, config: RankerConfig, *, threads: int = 2) -> str:
     Cases in which no candidate was touched next say nothing about order and are left out. Raises
     :class:`InvalidRequest` when none is left or LightGBM is not installed.
     """
-    lightgbm = _lightgbm()
+    lightgbm = lightgbm_module()
     size = np.diff(rows.start)
     answered = np.zeros(len(size), np.bool_)
     answered[np.searchsorted(rows.start, np.flatnonzero(rows.hit), side="right") - 1] = True
@@ -80,7 +80,7 @@ def train_trees(rows: Rows, config: RankerConfig, *, threads: int = 2) -> str:
 
 def best_size(text: str, rows: Rows, sizes: Sequence[int]) -> tuple[int, str]:
     """How many trees do best on held-out cases by ``HR@20 + 2 MRR@20``, and the model cut to them."""
-    booster = _lightgbm().Booster(model_str=text)
+    booster = lightgbm_module().Booster(model_str=text)
     found = []
     for size in sizes:
         ranks = ranks_of(rows, booster.predict(rows.features, num_iteration=size))
@@ -108,7 +108,7 @@ def ranks_of(rows: Rows, score: npt.NDArray[Any]) -> Ranks:
 
 def importances(text: str) -> dict[str, float]:
     """Share of the total gain by feature, largest first."""
-    booster = _lightgbm().Booster(model_str=text)
+    booster = lightgbm_module().Booster(model_str=text)
     gain = booster.feature_importance("gain")
     shares = gain / max(gain.sum(), 1e-12)
     order = np.argsort(-shares, kind="stable")
@@ -116,7 +116,8 @@ def importances(text: str) -> dict[str, float]:
     return {names[at]: round(float(shares[at]), 5) for at in order}
 
 
-def _lightgbm() -> Any:
+def lightgbm_module() -> Any:
+    """Raises :class:`InvalidRequest` where the extra ``learn`` is not installed."""
     try:
         import lightgbm
     except ImportError as error:

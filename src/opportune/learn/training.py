@@ -21,6 +21,7 @@ from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.drift import Baseline, ranker_baselines
 from opportune.learn.item_vectors import item_vectors
 from opportune.learn.measures import measures
+from opportune.learn.outcomes import outcome_report, train_outcomes
 from opportune.learn.ranker_evaluation import Ranked, rank_cases
 from opportune.learn.ranker_training import RankerConfig, best_size, importances, train_trees
 from opportune.recommend.rank_features import ItemTable
@@ -50,6 +51,7 @@ class Trained(NamedTuple):
     cases: int
     report: dict[str, Any]
     baselines: dict[str, Baseline]
+    outcomes: dict[str, str]
 
 
 def train_ranker(
@@ -60,12 +62,14 @@ def train_ranker(
     config: RankerConfig,
     slices: Slices,
     *,
+    outcomes: bool = False,
     threads: int = 2,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> Trained:
     """Train on a history as the interaction log keeps it. About half a millisecond a case, and the trees.
 
-    ``stage`` is fitted anew here. Raises :class:`InvalidRequest` when the history is too short.
+    ``stage`` is fitted anew here. ``outcomes``: also learn the chances that objectives weigh. Raises
+    :class:`InvalidRequest` when the history is too short.
     """
     touches = by_session(history)
     session = np.unique(touches.session)
@@ -95,6 +99,7 @@ def train_ranker(
     stage.items = table._replace(vector=vectors)
     rows = candidate_rows(stage, cases[0], progress=progress("learning cases"))
     text = train_trees(rows, config, threads=threads)
+    chances = train_outcomes(rows, cases[0], config, threads=threads) if outcomes else {}
     stage.update(parts[0])
     held_out = candidate_rows(stage, cases[1], progress=progress("choosing cases"))
     size, text = best_size(text, held_out, sorted({*range(20, config.trees, 20), config.trees}))
@@ -102,13 +107,16 @@ def train_ranker(
     scorer = TreeScorer.from_text(text)
     baselines = ranker_baselines(held_out.features, scorer.score(np.ascontiguousarray(held_out.features.T)))
     ranked = rank_cases(stage, cases[2], (scorer,), progress=progress("measured cases"))
+    report = report_of(ranked, cases[2], past, items, config.seed, importances(text))
+    report["outcomes"] = outcome_report(chances, held_out, cases[1])
     return Trained(
         trees=text,
         size=size,
         vectors=item_vectors(touches, items),
         cases=len(cases[0]),
-        report=report_of(ranked, cases[2], past, items, config.seed, importances(text)),
+        report=report,
         baselines=baselines,
+        outcomes=chances,
     )
 
 
