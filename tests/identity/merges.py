@@ -22,7 +22,7 @@ from opportune.engine.engine import Engine
 from opportune.engine.workspace import load_workspace
 from opportune.events.event import Event, Line
 from opportune.experiments.assignment import Assignment
-from opportune.identity.links import LINKED, UNLINKED
+from opportune.identity.links import LINK_EVENTS
 from opportune.profiles.person import Person
 from opportune.profiles.segments import Segment, Segments, SegmentSet
 from opportune.testing.disk import MemoryDisk
@@ -93,7 +93,8 @@ def history(random: Random, case: int, now: int) -> tuple[list[Any], list[Any]]:
     for a, b in random.sample(BY_HAND, random.randint(1, 4)):
         at = now - random.randrange(2, 30) * DAY
         for turn in range(random.randint(1, 3)):
-            for name, later in (("identity_linked", 0), ("identity_unlinked", HOUR)):
+            how = random.choice(("identity_linked", "identity_confirmed"))
+            for name, later in ((how, 0), ("identity_unlinked", HOUR)):
                 merges.append(
                     Event("track", name, f"{case}-{a}-{b}-{turn}-{name}", "desk",
                           at + turn * DAY // 8 + later, now, (names[a], names[b]))
@@ -152,8 +153,8 @@ def joined(random: Random, case: int) -> bool:
     _, merges = history(random, case, world.engine.clock())
     before = [world.engine.state.components.members(f"{n}-{case}") for n in NAMES]
     for event in merges:
-        assert event.name in ("identity_linked", "identity_unlinked"), (LINKED, UNLINKED)
-        if event.name == "identity_linked":
+        assert event.name in LINK_EVENTS
+        if event.name != "identity_unlinked":
             world.fold(event)
     return before != [world.engine.state.components.members(f"{n}-{case}") for n in NAMES]
 

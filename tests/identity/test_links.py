@@ -132,6 +132,7 @@ def test_plain_json_for_evidence_pages():
     assert link.to_dict() == {
         "a": "user_id:u1", "b": "anonymous_id:a1", "rule": "unlinked", "time": 10, "message_id": "m1",
         "source": "web", "last": 10, "count": 0, "active": False, "joined": None, "parted": 10,
+        "confirmed": None,
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from opportune.decide.request import (
 )
 from opportune.errors import InvalidRequest, NotFound
 from opportune.events.verdicts import Verdict
+from opportune.identity.corrections import Together, correction
 from opportune.server.app import App, create_app
 from opportune.server.auth import Keys
 from opportune.server.contract import RawItem
@@ -168,6 +169,19 @@ class SmallEngine:
         if decision_id != "d-home_recs":
             raise NotFound("no decision has this id", seen=decision_id)
         return {"decision_id": decision_id}
+
+    def relink(self, a: str, b: str, action: Any, *, who: str, why: str) -> SmallAdmission:
+        correction(a, b, action, self.together(a, b))
+        return SmallAdmission([], [{"a": a, "b": b, "action": action, "who": who, "why": why}])
+
+    def together(self, a: str, b: str) -> Together:
+        return Together(a, b, False, a, (a,), (), "limit:user_id")
+
+    def reviews(self, limit: int) -> dict[str, Any]:
+        return {"reviews": [], "more": False}
+
+    def corrections(self, limit: int) -> list[dict[str, Any]]:
+        return []
 
     def accounting(self) -> dict[str, Any]:
         return {"sources": {"default": {"received": len(self.applied), "stored": len(self.applied)}}}

@@ -13,6 +13,7 @@ COMMANDS = {
     "import": "imports",
     "decide": "decide",
     "profile": "profile",
+    "identity": "identity",
     "accounting": "accounting",
     "dead-letters": "dead_letters",
     "replay": "replay",

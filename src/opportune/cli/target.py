@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from opportune.clock import MINUTE, Millis
 from opportune.errors import FolderInUse, InvalidRequest
+from opportune.identity.corrections import Action
 
 if TYPE_CHECKING:
     from opportune import Engine
@@ -35,6 +36,14 @@ class Target(Protocol):
     def decide(self, request: dict[str, Any]) -> dict[str, Any]: ...
 
     def profile(self, identifier: str) -> dict[str, Any]: ...
+
+    def relink(self, a: str, b: str, action: Action, why: str) -> dict[str, Any]:
+        """Join two identifiers or take them apart; how they stand then."""
+        ...
+
+    def reviews(self, limit: int) -> dict[str, Any]: ...
+
+    def corrections(self, limit: int) -> list[dict[str, Any]]: ...
 
     def accounting(self) -> dict[str, Any]: ...
 
@@ -130,6 +139,17 @@ class Folder:
     def profile(self, identifier: str) -> dict[str, Any]:
         return _plain(self._engine.profile(identifier))
 
+    def relink(self, a: str, b: str, action: Action, why: str) -> dict[str, Any]:
+        self._engine.commit(self._engine.relink(a, b, action, who="command line", why=why))
+        return _plain(self._engine.together(a, b).to_dict())
+
+    def reviews(self, limit: int) -> dict[str, Any]:
+        return _plain(self._engine.reviews(limit))
+
+    def corrections(self, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = _plain({"all": self._engine.corrections(limit)})["all"]
+        return found
+
     def accounting(self) -> dict[str, Any]:
         return _plain(self._engine.accounting())
 
@@ -162,6 +182,19 @@ class Server:
 
     def profile(self, identifier: str) -> dict[str, Any]:
         return _plain(self._client.get(f"/v1/profiles/{quote(identifier, safe=':')}"))
+
+    def relink(self, a: str, b: str, action: Action, why: str) -> dict[str, Any]:
+        path = {"merge": "merge", "unmerge": "unmerge", "confirm": "reviews/accept"}[action]
+        return _plain(self._client.post(f"/v1/identity/{path}", {"a": a, "b": b, "why": why}))
+
+    def reviews(self, limit: int) -> dict[str, Any]:
+        return _plain(self._client.get(f"/v1/identity/reviews?limit={limit}"))
+
+    def corrections(self, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._client.get(f"/v1/identity/corrections?limit={limit}")[
+            "corrections"
+        ]
+        return found
 
     def accounting(self) -> dict[str, Any]:
         return _plain(self._client.get("/v1/accounting"))

@@ -28,6 +28,7 @@ from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
 from opportune.errors import InvalidRequest, NotInstalled, OpportuneError, Overloaded, Unauthorized
 from opportune.events.verdicts import DUPLICATE, STORED
+from opportune.identity.corrections import EVENT_OF, Action
 from opportune.server.sessions import Sessions
 from opportune.warehouse.reports import Reports
 
@@ -42,6 +43,10 @@ SAID = {
     "stored": "The event is stored now.",
     "duplicate": "The event had been stored before: the letter is closed.",
     "rejected": "The event was refused again. The reason below is the new one.",
+    "joined": "They are one person now.",
+    "apart": "They are two people now.",
+    "still": "That link is taken back; others still join them.",
+    "held": "A guard holds the link back: it waits for review below.",
     "discarded": "The letter is discarded. Its bytes stay in the journal.",
 }
 
@@ -97,6 +102,8 @@ class _Console:
             *self._page("/events", "events", "people", desk.events),
             *self._page("/people", "people", "people", desk.people),
             *self._entry("/people", "person", "people", desk.person),
+            *self._page("/identity", "identity", "identity", desk.identity),
+            self._post("/identity", "identity", self.relink),
             *self._page("/decisions", "decisions", "people", desk.decisions),
             *self._entry("/decisions", "decision", "people", desk.decision),
             *self._page("/accounting", "accounting", "reports", desk.accounting),
@@ -122,7 +129,7 @@ class _Console:
     ) -> list[Route]:
         def ask(request: Request) -> dict[str, Any]:
             grant = self.sessions.require(request, access)
-            if access == "people" and "rows" not in request.query_params:
+            if access in ("people", "identity") and "rows" not in request.query_params:
                 self.audit.note(grant.who, f"{name}.listed")
             found = answer(request.query_params)
             if not grant.allows("people"):
@@ -269,6 +276,27 @@ class _Console:
         await self._commit(request, admission)
         return self._to(request, "/accounting", "discarded")
 
+    # -- identity
+
+    async def relink(self, request: Request, form: Form) -> Response:
+        """Join two identifiers by hand, or take them apart, and show how they stand then."""
+        asked = {name: form.fields.get(name, "").strip() for name in ("a", "b", "action", "why")}
+        a, b = asked["a"], asked["b"]
+        if asked["action"] not in EVENT_OF:
+            raise InvalidRequest(
+                "no such action", seen=asked["action"], where="action", remedy=f"one of {', '.join(EVENT_OF)}"
+            )
+        action: Action = asked["action"]
+        engine = self.desk.engine
+        admission = engine.relink(a, b, action, who=form.grant.who, why=asked["why"])
+        self.audit.note(form.grant.who, f"identity.{action}", [a, b], changed=True)
+        await self._commit(request, admission)
+        is_one = engine.together(a, b).is_one
+        said = "joined" if is_one and action != "unmerge" else "still" if is_one else "apart"
+        if action == "merge" and not is_one:
+            said = "held"
+        return self._to(request, "/identity", said, a=a, b=b)
+
     async def _commit(self, request: Request, admission: Admission) -> None:
         """Through the server's writer, which groups flushes; without a server, directly."""
         service = request.scope.get("state", {}).get("service")
@@ -277,9 +305,9 @@ class _Console:
         else:
             await service.writer.commit(admission)
 
-    def _to(self, request: Request, path: str, said: str) -> Response:
+    def _to(self, request: Request, path: str, said: str, **query: str) -> Response:
         base = request.scope.get("root_path", "")
-        return RedirectResponse(f"{base}{path}?{urlencode({'said': said})}", status_code=303)
+        return RedirectResponse(f"{base}{path}?{urlencode({**query, 'said': said})}", status_code=303)
 
     # -- rendering
 

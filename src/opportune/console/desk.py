@@ -21,6 +21,7 @@ from opportune.events import dead_letters
 from opportune.events.event import DeadLetter
 from opportune.events.identifiers import ORDER
 from opportune.experiments.switch import listed
+from opportune.identity.corrections import Action, Together
 
 LIVE_ROWS = 100
 SCANNED = 500
@@ -61,6 +62,14 @@ class Engine(Protocol):
     def discard_dead_letter(self, letter_id: str) -> Admission: ...
 
     def commit(self, admission: Admission) -> None: ...
+
+    def together(self, a: str, b: str) -> Together: ...
+
+    def reviews(self, limit: int = 50) -> dict[str, Any]: ...
+
+    def corrections(self, limit: int = 50) -> list[dict[str, Any]]: ...
+
+    def relink(self, a: str, b: str, action: Action, *, who: str, why: str = "") -> Admission: ...
 
 
 Query = Mapping[str, str]
@@ -146,6 +155,23 @@ class Desk:
         for exposure in profile["exposures"]:
             items.update(exposure["items"])
         return {"now": self.clock(), "asked": identifier, **profile, "names": self._names(items)}
+
+    def identity(self, query: Query) -> dict[str, Any]:
+        """What waits for review, what was done by hand, and how the two that are asked for stand."""
+        a, b = query.get("a", "").strip(), query.get("b", "").strip()
+        return {
+            "now": self.clock(),
+            "a": a,
+            "b": b,
+            "pair": self._pair(a, b) if a and b else None,
+            **self.engine.reviews(50),
+            "corrections": self.engine.corrections(50),
+        }
+
+    def _pair(self, a: str, b: str) -> dict[str, Any]:
+        found = self.engine.together(a, b)
+        others = self.engine.together(b, a).members
+        return {**found.to_dict(), "others": list(others)}
 
     def decisions(self, query: Query) -> dict[str, Any]:
         """The newest decisions, of one placement where asked."""

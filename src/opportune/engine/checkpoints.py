@@ -24,6 +24,7 @@ from opportune.stores.records import CheckpointWriter, RecordStore
 NUMBERING_BLOB = "catalog/numbering"
 ACCOUNTING_BLOB = "accounting"
 DEAD_LETTERS_BLOB = "dead-letters"
+REVIEWS_BLOB = "identity/reviews"
 SWITCHES_BLOB = "experiments/switches"
 BANDITS_BLOB = "experiments/bandits"
 EVERY: Millis = MINUTE
@@ -121,6 +122,7 @@ class Checkpoints:
         blobs: dict[str, Bytes | None] = {
             ACCOUNTING_BLOB: msgspec.msgpack.encode(state.accounting),
             DEAD_LETTERS_BLOB: msgspec.msgpack.encode(state.dead_letters),
+            REVIEWS_BLOB: msgspec.msgpack.encode(state.reviews),
             SWITCHES_BLOB: msgspec.msgpack.encode(state.switches),
             BANDITS_BLOB: msgspec.msgpack.encode(state.bandits.known),
         }

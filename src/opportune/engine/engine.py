@@ -54,6 +54,7 @@ from opportune.events.verdicts import Verdict
 from opportune.events.wire import MAX_DEPTH
 from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
+from opportune.identity.corrections import CORRECTIONS, EVENT_OF, correction
 from opportune.identity.links import LINK_EVENTS, assert_together
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.intents.reader import IntentReader
@@ -476,6 +477,32 @@ class Engine(Queries):
         """
         experiment = self.workspace.experiments.get(experiment_id)
         return Admission([], [Switch(experiment.id, action, why[:MAX_WHY], self.clock())])
+
+    # -- identity
+
+    def relink(
+        self, a: str, b: str, action: Literal["merge", "confirm", "unmerge"], *, who: str, why: str = ""
+    ) -> Admission:
+        """Join two identifiers by hand (``confirm``: although a guard refuses), or take them apart;
+        :meth:`commit` makes it durable and effective, and :meth:`together` then says what came of it.
+
+        Raises :class:`InvalidRequest` for what cannot be meant: an identifier that names nobody, a person
+        with themselves, taking apart what nothing joins, or what is joined by other links than their own.
+        """
+        first, second = correction(a, b, action, self.together(a, b))
+        now = self.clock()
+        event = Event(
+            "track",
+            EVENT_OF[action],
+            secrets.token_hex(16),
+            CORRECTIONS,
+            now,
+            now,
+            (first, second),
+            properties={"who": who, "why": why[:MAX_WHY]},
+        )
+        found = [Verdict(0, event.message_id, verdicts.STORED)]
+        return Admission(found, [event, tally(CORRECTIONS, found)], [], now)
 
     # -- dead letters
 

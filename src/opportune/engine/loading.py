@@ -15,6 +15,7 @@ from opportune.engine.checkpoints import (
     BANDITS_BLOB,
     DEAD_LETTERS_BLOB,
     NUMBERING_BLOB,
+    REVIEWS_BLOB,
     SWITCHES_BLOB,
     Checkpoints,
 )
@@ -29,6 +30,7 @@ from opportune.events.dedupe import Dedupe
 from opportune.events.event import Event
 from opportune.experiments.bandits.running import Bandits, Known
 from opportune.experiments.switch import Switches
+from opportune.identity.reviews import Reviews
 from opportune.profiles.schema import ProfileSchema
 from opportune.stores.cache import Codec, RecordCache
 from opportune.stores.disk import Disk
@@ -115,6 +117,9 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
         letters = msgspec.msgpack.decode(store.read_blob(DEAD_LETTERS_BLOB), type=DeadLetters)
     if SWITCHES_BLOB in blobs:
         switches = msgspec.msgpack.decode(store.read_blob(SWITCHES_BLOB), type=Switches)
+    reviews = Reviews(suspects={}, corrections=[])
+    if REVIEWS_BLOB in blobs:
+        reviews = msgspec.msgpack.decode(store.read_blob(REVIEWS_BLOB), type=Reviews)
     bandits = Known(learnt={}, waiting={})
     if BANDITS_BLOB in blobs:
         bandits = msgspec.msgpack.decode(store.read_blob(BANDITS_BLOB), type=Known)
@@ -128,6 +133,7 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
         dead_letters=letters,
         rules=workspace.identity,
         switches=switches,
+        reviews=reviews,
         bandits=Bandits(
             {
                 e.id: (e.bandit, e.bandit.bandit(tuple(arm.id for arm in e.variants())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -26,6 +27,8 @@ from opportune.events import dead_letters
 from opportune.events.event import DeadLetter, Event
 from opportune.events.identifiers import parse
 from opportune.identity.components import Component, resolve
+from opportune.identity.corrections import Together, together
+from opportune.identity.links import UNLINKED
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.person import Person
 from opportune.stores.journal import Journal
@@ -119,6 +122,31 @@ class Queries:
     def component(self, identifier: str) -> Component:
         """Who is who around one identifier."""
         return resolve(identifier, lambda key: self.state.leaf(key).links, self.workspace.identity)
+
+    def together(self, a: str, b: str) -> Together:
+        """How two identifiers stand to each other: one person or not, and why."""
+        return together(parse(a), parse(b), self.state.links_of, self.workspace.identity)
+
+    def reviews(self, limit: int = 50) -> dict[str, Any]:
+        """Links in quarantine that wait for somebody to decide, newest first; and whether there are more."""
+        found = list(
+            islice(self.state.reviews.pending(self.state.links_of, self.workspace.identity), limit + 1)
+        )
+        return {"reviews": [review.to_dict() for review in found[:limit]], "more": len(found) > limit}
+
+    def corrections(self, limit: int = 50) -> list[dict[str, Any]]:
+        """What was joined and taken apart by hand, newest first; ``undo`` is the action that takes the last
+        word about two back, empty for what has been overtaken."""
+        found: list[dict[str, Any]] = []
+        said: set[tuple[str, str]] = set()
+        for one in reversed(self.state.reviews.corrections):
+            if len(found) == limit:
+                break
+            is_last = (one.a, one.b) not in said
+            said.add((one.a, one.b))
+            undo = ("merge" if one.action == UNLINKED else "unmerge") if is_last else ""
+            found.append({**msgspec.structs.asdict(one), "undo": undo})
+        return found
 
     def record(self, decision_id: str) -> DecisionRecord:
         """The journal's record of a decision. Raises :class:`NotFound`."""

@@ -9,7 +9,7 @@ snapshotted at the checkpoint's own sequence number.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from opportune.catalog.items import Catalog
 from opportune.decide.attribution import DecisionOutcomes, outcomes_of
@@ -25,7 +25,9 @@ from opportune.events.ecommerce import INTERACTION
 from opportune.events.event import DeadLetter, Event, Line, Resolved, Tally
 from opportune.experiments.bandits.running import Bandits
 from opportune.experiments.switch import Switch, Switches
+from opportune.identity.links import LINK_EVENTS, Evidence
 from opportune.identity.remembered import Components
+from opportune.identity.reviews import Reviews
 from opportune.identity.rules import IdentityRules
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.consent.record import Consent
@@ -57,6 +59,7 @@ class State:
         dead_letters: DeadLetters,
         rules: IdentityRules,
         switches: Switches,
+        reviews: Reviews,
         bandits: Bandits,
     ) -> None:
         self.records = records
@@ -69,11 +72,13 @@ class State:
         self.accounting = accounting
         self.dead_letters = dead_letters
         self.switches = switches
+        self.reviews = reviews
+        self._rules = rules
         self.bandits = bandits
         self.recent_events: deque[int] = deque(maxlen=RECENT)
         self.recent_decisions: deque[int] = deque(maxlen=RECENT)
         self.next_seq = 1
-        self.components = Components(lambda identifier: self.leaf(identifier).links, rules)
+        self.components = Components(self.links_of, rules)
 
     def fold(self, seq: int, entry: Entry) -> None:
         """Fold one entry; entries come in order, each once (or again, after a checkpoint is loaded)."""
@@ -101,6 +106,10 @@ class State:
         leaf: Leaf = self.records.get(keys.LEAF + identifier)
         return leaf
 
+    def links_of(self, identifier: str) -> Mapping[str, Evidence]:
+        """What is known of an identifier's links to others."""
+        return self.leaf(identifier).links
+
     def _event(self, seq: int, event: Event) -> None:
         self.recent_events.append(seq)
         said = statement_of(event)
@@ -116,12 +125,19 @@ class State:
         records = self.records
         name = identifiers[0]
         leaf = records.touch(keys.LEAF + name)
+        # An entry that a record has already, from before a restart, may still be news to the reviews.
+        looks_again = seq <= leaf.offset and len(identifiers) > 1
         if seq > leaf.offset and self.person.fold(leaf, event, seq):
             self.components.forget(name)
         for other in identifiers[1:]:
             end = records.touch(keys.LEAF + other)
-            if seq > end.offset and self.person.fold_link(end, event, other, seq):
+            if seq <= end.offset:
+                looks_again = True
+            elif self.person.fold_link(end, event, other, seq):
                 self.components.forget(other)
+                looks_again = True
+        if looks_again:
+            self._review(seq, event)
         session = event.session_id
         if session and self.session.features:
             record = records.touch(f"{keys.SESSION}{name}|{session}")
@@ -177,6 +193,14 @@ class State:
                 leaf.consent.fold(event, said)
                 if event.withheld & Use.COLLECT:
                     leaf.offset = seq
+
+    def _review(self, seq: int, event: Event) -> None:
+        """Somebody's links changed (or may have, before the checkpoint that holds the leaf): look whether a
+        guard refuses one of them."""
+        if event.name in LINK_EVENTS:
+            self.reviews.correct(event, seq)
+        for name in event.identifiers:
+            self.reviews.look(name, event.time, self.links_of, self._rules)
 
     def _decision(self, seq: int, record: DecisionRecord) -> None:
         self.recent_decisions.append(seq)

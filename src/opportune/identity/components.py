@@ -3,6 +3,7 @@
 A pure function of the links, so joining two people is adding a link and taking them apart is retracting it.
 Deterministic and the same from every member: all reachable links are put in one order (strongest types first,
 then earliest evidence, then key) and joined greedily, as Kruskal's algorithm would, unless a guard refuses.
+What a guard refuses is in quarantine: shown, and not followed until somebody confirms it.
 """
 
 from __future__ import annotations
@@ -95,9 +96,9 @@ def _pair(
     kind = other.partition(":")[0]
     if not evidence.active:
         reason = RETRACTED
-    elif obstacle := _obstacle(seed, links, rules) or _obstacle(other, theirs, rules):
+    elif obstacle := _stops(_obstacle(seed, links, rules) or _obstacle(other, theirs, rules), evidence):
         reason = obstacle
-    elif seed.partition(":")[0] == kind and rules.limit(kind) < 2:
+    elif seed.partition(":")[0] == kind and rules.limit(kind) < 2 and not evidence.overrules:
         reason = f"{LIMIT}:{kind}"
     else:
         return Component((link.a, link.b), (link,))
@@ -112,6 +113,11 @@ def _obstacle(identifier: Identifier, links: Mapping[Identifier, Evidence], rule
     if len(links) >= most and sum(e.active for e in links.values()) >= most:
         return f"{CROWDED}:{identifier}"
     return ""
+
+
+def _stops(obstacle: str, evidence: Evidence) -> str:
+    """The obstacle, unless it is a crowd and somebody confirmed this very link."""
+    return "" if evidence.overrules and obstacle.startswith(CROWDED) else obstacle
 
 
 def _reach(
@@ -142,7 +148,8 @@ def _reach(
             if key in edges or key in refused:
                 continue
             link = Link(*key, evidence)
-            reason = ("" if evidence.active else RETRACTED) or blocked_here or obstacle(there)
+            reason = ("" if evidence.active else RETRACTED) or _stops(blocked_here, evidence)
+            reason = reason or _stops(obstacle(there), evidence)
             if reason:
                 refused[key] = (link, reason)
                 continue
@@ -192,7 +199,7 @@ def _join(
         a, b = group[link.a], group[link.b]
         if a is not b:
             too_many = a.too_many_with(b, rules)
-            if too_many:
+            if too_many and not link.evidence.overrules:
                 refused.append((link, f"{LIMIT}:{too_many}"))
                 continue
             small, large = (a, b) if len(a.members) < len(b.members) else (b, a)

@@ -23,19 +23,25 @@ ALIAS = "alias"
 """An ``alias`` call named both."""
 LINKED = "linked"
 """Somebody joined the two by hand: an event named ``identity_linked``."""
+CONFIRMED = "confirmed"
+"""Somebody joined the two by hand although a guard refused: an event named ``identity_confirmed``."""
 UNLINKED = "unlinked"
 """Somebody took the two apart: an event named ``identity_unlinked``."""
 ASSERTED = "asserted"
 """A decision request named both; believed for that request only and never stored."""
 
-LINK_EVENTS = {"identity_linked": LINKED, "identity_unlinked": UNLINKED}
+LINK_EVENTS = {
+    "identity_linked": LINKED,
+    "identity_confirmed": CONFIRMED,
+    "identity_unlinked": UNLINKED,
+}
 """Names of the events that only say something about identity. Their first two identifiers are meant."""
 
 MAX_LINKS = 128
 """Links kept per identifier. Beyond it those with the smallest keys stay: a rule that no order of arrival can
 change. An identifier this crowded hardly says who somebody is; a login on 128 browsers still resolves."""
 
-_RULE_ORDER = {ALIAS: 0, IDENTIFY: 1, LINKED: 2, TOGETHER: 3, UNLINKED: 4}
+_RULE_ORDER = {ALIAS: 0, IDENTIFY: 1, LINKED: 2, CONFIRMED: 3, TOGETHER: 4, UNLINKED: 5}
 
 
 class Evidence(msgspec.Struct, array_like=True, gc=False):
@@ -43,7 +49,8 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
 
     ``rule``, ``time``, ``message_id``, ``source`` are the earliest evidence (event time; ties by rule, then
     message id). ``last`` is the latest, ``count`` how many events. ``joined`` and ``parted`` are the latest
-    times at which the two were linked or unlinked by hand, 0 when they were not.
+    times at which the two were linked or unlinked by hand, 0 when they were not; ``confirmed`` is the latest
+    at which they were linked against a guard.
     """
 
     rule: str
@@ -54,6 +61,12 @@ class Evidence(msgspec.Struct, array_like=True, gc=False):
     count: int = 1
     joined: Millis = 0
     parted: Millis = 0
+    confirmed: Millis = 0
+
+    @property
+    def overrules(self) -> bool:
+        """Whether limits and crowds do not hold this link back: somebody looked at it and said so."""
+        return self.confirmed > self.parted
 
     @property
     def active(self) -> bool:
@@ -77,6 +90,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
             "source": e.source, "last": e.last, "count": e.count, "active": e.active,
             "joined": e.joined or None,
             "parted": e.parted or None,
+            "confirmed": e.confirmed or None,
         }  # fmt: skip
 
 
@@ -116,8 +130,9 @@ def evidence_of(event: Event, rule: str) -> Evidence:
         event.source,
         time,
         0 if rule == UNLINKED else 1,
-        time if rule == LINKED else 0,
+        time if rule in (LINKED, CONFIRMED) else 0,
         time if rule == UNLINKED else 0,
+        time if rule == CONFIRMED else 0,
     )
 
 
@@ -144,6 +159,7 @@ def merge(a: Evidence, b: Evidence) -> Evidence:
         a.count + b.count,
         max(a.joined, b.joined),
         max(a.parted, b.parted),
+        max(a.confirmed, b.confirmed),
     )
 
 

@@ -11,6 +11,7 @@ from opportune.clock import Millis
 from opportune.decide.flags import Evaluation
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.engine.admission import Admission
+from opportune.identity.corrections import Together
 
 __all__ = ["Admission", "Core", "Queries", "RawItem", "ServedEngine"]
 
@@ -79,6 +80,16 @@ class Queries(Protocol):
     def switch_experiment(
         self, experiment_id: str, action: Literal["stop", "resume"], why: str
     ) -> Admission: ...
+
+    def relink(
+        self, a: str, b: str, action: Literal["merge", "confirm", "unmerge"], *, who: str, why: str
+    ) -> Admission: ...
+
+    def together(self, a: str, b: str) -> Together: ...
+
+    def reviews(self, limit: int) -> dict[str, Any]: ...
+
+    def corrections(self, limit: int) -> list[dict[str, Any]]: ...
 
     def profile(self, identifier: str) -> dict[str, Any]: ...
 

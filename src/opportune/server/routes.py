@@ -17,6 +17,7 @@ from opportune.server import (
     decisions,
     docs,
     experiments,
+    identity,
     ingest,
     ofrep,
     pixel,
@@ -266,6 +267,41 @@ ROUTES: tuple[Route, ...] = (
             "limit": "entries per answer of a part, 1 to 1,000",
             "next": "where the next page of a part begins",
         },
+    ),
+    *(
+        Route(
+            "POST",
+            f"/v1/identity/{path}",
+            handler,
+            "identity",
+            summary,
+            access="identity",
+            request=identity.Relink,
+        )
+        for path, handler, summary in (
+            ("merge", identity.merge, "Join two identifiers by hand; a guard may put the link in quarantine"),
+            ("unmerge", identity.unmerge, "Take two identifiers apart, whatever events say later"),
+            ("reviews/accept", identity.accept, "Join two identifiers although a guard refuses"),
+            ("reviews/reject", identity.unmerge, "Never follow a link that waits for review"),
+        )
+    ),
+    Route(
+        "GET",
+        "/v1/identity/reviews",
+        identity.reviews,
+        "identity",
+        "Links in quarantine, newest first, with their evidence and both sides as they stand",
+        access="identity",
+        query={"limit": "links, 1 to 1,000"},
+    ),
+    Route(
+        "GET",
+        "/v1/identity/corrections",
+        identity.corrections,
+        "identity",
+        "What was joined and taken apart by hand, by whom and why, newest first",
+        access="identity",
+        query={"limit": "corrections, 1 to 1,000; 500 are kept"},
     ),
     Route(
         "GET",
