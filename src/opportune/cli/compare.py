@@ -9,7 +9,7 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json, print_table
-from opportune.cli.training import print_metrics, rankers_of
+from opportune.cli.training import model_option, print_metrics, print_versions, rankers_of, versions_of
 
 
 @click.command(
@@ -22,8 +22,9 @@ from opportune.cli.training import print_metrics, rankers_of
 )
 @click.argument("versions", nargs=-1)
 @options.data_dir
+@model_option
 @options.as_json
-def command(versions: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
+def command(versions: tuple[str, ...], data_dir: Path, kind: str, as_json: bool) -> None:
     """What each model version measured on its held-out cases when it was trained; all of them by default.
 
     Versions trained on different days were measured on different cases: 'opportune evaluate' asks them the
@@ -31,6 +32,15 @@ def command(versions: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
     """
     from opportune.learn.drift import SCORE
 
+    if kind != "ranker":
+        others = versions_of(data_dir, kind)
+        registry = others.registry()
+        found = [(others.model_info(v), registry.state_of(v)) for v in versions or registry.states()]
+        if as_json:
+            print_json([{"version": info.version, "state": state, "bundle": info} for info, state in found])
+        else:
+            print_versions(found)
+        return
     rankers = rankers_of(data_dir)
     registry = rankers.registry()
     shares = registry.canaries()

@@ -10,8 +10,9 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json
-from opportune.cli.training import rankers_of
+from opportune.cli.training import model_option, versions_of
 from opportune.clock import system_clock
+from opportune.errors import InvalidRequest
 
 
 @click.command(
@@ -26,6 +27,7 @@ from opportune.clock import system_clock
 )
 @click.argument("version")
 @options.data_dir
+@model_option
 @click.option(
     "--to",
     type=click.Choice(["shadow", "canary", "live", "archived"]),
@@ -40,15 +42,22 @@ from opportune.clock import system_clock
 )
 @click.option("--note", default="", help="Why; kept with the move.")
 @options.as_json
-def command(version: str, data_dir: Path, to: Any, share: float, note: str, as_json: bool) -> None:
+def command(version: str, data_dir: Path, kind: str, to: Any, share: float, note: str, as_json: bool) -> None:
     """Move a model version up. A running server takes the change up within seconds.
 
     A shadow scores what real decisions rank, and nobody sees it: 'opportune compare' says how its lists
     differ. A canary ranks for a share of people as an experiment, which a guardrail stops.
+    Other kinds of models are candidate, live or archived.
     """
-    rankers = rankers_of(data_dir)
-    moves = rankers.registry().promote(version, system_clock(), to, note, share)
-    rankers.record(moves)
+    if kind != "ranker":
+        to = to or "live"
+        if to in ("shadow", "canary"):
+            raise InvalidRequest(
+                f"only a ranker can be a {to}", seen=kind, where="--to", remedy="use live or archived"
+            )
+    versions = versions_of(data_dir, kind)
+    moves = versions.registry().promote(version, system_clock(), to, note, share)
+    versions.record(moves)
     if as_json:
         print_json({"moves": moves})
         return

@@ -9,19 +9,20 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json
-from opportune.cli.training import rankers_of
+from opportune.cli.training import model_option, versions_of
 from opportune.clock import system_clock
 
 
 @click.command("rollback", cls=Examples, examples="opportune rollback --data-dir data --note 'clicks fell'")
 @options.data_dir
+@model_option
 @click.option("--note", default="", help="Why; kept with the move.")
 @options.as_json
-def command(data_dir: Path, note: str, as_json: bool) -> None:
+def command(data_dir: Path, kind: str, note: str, as_json: bool) -> None:
     """Make the model version live again that was live before."""
-    rankers = rankers_of(data_dir)
-    moves = rankers.registry().rollback(system_clock(), note)
-    rankers.record(moves)
+    versions = versions_of(data_dir, kind)
+    moves = versions.registry().rollback(system_clock(), note)
+    versions.record(moves)
     if as_json:
         print_json({"moves": moves})
         return

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json
-from opportune.cli.training import print_metrics, progress_bars, rankers_of
-from opportune.clock import system_clock
+from opportune.cli.training import (
+    model_option,
+    print_metrics,
+    print_versions,
+    progress_bars,
+    rankers_of,
+    versions_of,
+)
+from opportune.clock import DAY, system_clock
+
+if TYPE_CHECKING:
+    from opportune.engine.model_training import Training
 
 
 @click.command(
@@ -23,6 +34,7 @@ from opportune.clock import system_clock
     """,
 )
 @options.data_dir
+@model_option
 @options.workspace
 @click.option(
     "--placement",
@@ -38,10 +50,23 @@ from opportune.clock import system_clock
 @click.option(
     "--cases", default=40_000, show_default=True, type=click.IntRange(1), help="Learnt from, at most."
 )
+@click.option(
+    "--horizon-days",
+    type=click.FloatRange(0.01, 3650),
+    help="How far 'buy' (7) and 'churn' (30) look ahead.",
+)
+@click.option(
+    "--dimensions", default=64, show_default=True, type=click.IntRange(2, 512), help="Of item vectors."
+)
+@click.option(
+    "--segments", default=64, show_default=True, type=click.IntRange(2, 4096), help="Of 'microsegments'."
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="For growing trees.")
 @click.option("--seed", default=1, show_default=True, help="The same seed trains the same model.")
 @click.option(
-    "--promote", is_flag=True, help="Make the version live when it beats the blend on held-out cases."
+    "--promote",
+    is_flag=True,
+    help="Make the version live when held-out cases say that it is better than none.",
 )
 @click.option(
     "--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with plots."
@@ -49,30 +74,43 @@ from opportune.clock import system_clock
 @options.as_json
 def command(
     data_dir: Path,
+    kind: str,
     workspace: Path | None,
     name: str,
     trees: int,
     leaves: int,
     cases: int,
+    horizon_days: float | None,
+    dimensions: int,
+    segments: int,
     threads: int,
     seed: int,
     promote: bool,
     page: Path | None,
     as_json: bool,
 ) -> None:
-    """Train a ranker from the journal of a data folder, also while a server has it open.
+    """Train a model from the journal of a data folder, also while a server has it open.
 
-    The new version is a candidate; 'opportune promote' makes it live. Needs the `learn` extra.
+    A ranker orders candidates; 'factors' and 'microsegments' are candidate sources; 'buy', 'churn' and 'clv'
+    are scores of people (scores.yaml). The new version is a candidate; 'opportune promote' makes it live.
+    Needs the `learn` extra.
     """
     from opportune.engine.history import read_history
-    from opportune.engine.rankers import new_version
     from opportune.engine.training import train_bundle
+    from opportune.engine.versions import new_version
     from opportune.engine.workspace import load_workspace
     from opportune.learn.ranker_training import RankerConfig
     from opportune.learn.report import report_page
     from opportune.learn.training import Slices
     from opportune.stores.disk import RealDisk
 
+    if kind != "ranker":
+        from opportune.engine.model_training import Training
+
+        ahead = round((horizon_days or 0.0) * DAY)
+        knobs = Training(seed=seed, horizon=ahead, dimensions=dimensions, segments=segments)
+        _train_other(data_dir, kind, workspace, knobs, promote, as_json)
+        return
     rankers = rankers_of(data_dir)
     definitions = load_workspace(workspace)
     placement = definitions.placements.get(name)
@@ -105,3 +143,28 @@ def command(
         return
     print_metrics([(info, state)])
     click.echo(f"{info.version}: {state}, {info.trees} trees from {info.cases:,} cases in {info.seconds} s")
+
+
+def _train_other(
+    data_dir: Path,
+    kind: str,
+    workspace: Path | None,
+    knobs: Training,
+    promote: bool,
+    as_json: bool,
+) -> None:
+    from opportune.engine.model_training import pays, train_model
+    from opportune.engine.workspace import load_workspace
+    from opportune.stores.disk import RealDisk
+
+    versions = versions_of(data_dir, kind)
+    now = system_clock()
+    info = train_model(versions, RealDisk(data_dir, read_only=True), load_workspace(workspace), now, knobs)
+    if promote and pays(info):
+        moves = versions.registry().promote(info.version, now, "live", "better than nothing on later data")
+        versions.record(moves)
+    state = versions.registry().state_of(info.version)
+    if as_json:
+        print_json({"version": info.version, "state": state, "bundle": info})
+        return
+    print_versions([(info, state)])

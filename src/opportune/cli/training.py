@@ -5,26 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from opportune.cli.output import console, print_table
 from opportune.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from opportune.engine.rankers import Rankers
-    from opportune.learn.bundle import BundleInfo
+    from opportune.engine.versions import Versions
+    from opportune.learn.bundle import BundleInfo, ModelInfo
     from opportune.learn.candidate_rows import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+KINDS = ("ranker", "factors", "microsegments", "buy", "churn", "clv")
+
+
+def model_option(function: F) -> F:
+    """``--model``: which kind of model a command is about."""
+    return click.option(
+        "--model", "kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="The kind."
+    )(function)
 
 
 def rankers_of(data_dir: Path) -> Rankers:
     """Raises :class:`InvalidRequest` when there is no such folder."""
     from opportune.engine.rankers import Rankers
 
+    _must_be_there(data_dir)
+    return Rankers(data_dir)
+
+
+def versions_of(data_dir: Path, kind: str) -> Versions:
+    """The versions of any kind. Raises :class:`InvalidRequest` when there is no such folder."""
+    from opportune.engine.versions import Versions
+
+    _must_be_there(data_dir)
+    return Versions(data_dir, kind)
+
+
+def _must_be_there(data_dir: Path) -> None:
     if not data_dir.is_dir():
         raise InvalidRequest(
             "no such data folder", seen=str(data_dir), where="--data-dir", remedy="check the path"
         )
-    return Rankers(data_dir)
+
+
+def print_versions(infos: Sequence[tuple[ModelInfo, str]]) -> None:
+    """A row for each version that is not a ranker, with its numbers."""
+    print_table(
+        ("version", "state", "rows", "measured"),
+        [
+            (info.version, state, info.rows, {k: v for k, v in info.metrics.items() if k != "bins"})
+            for info, state in infos
+        ],
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import msgspec
 
 from opportune.catalog import embedding
 from opportune.catalog.amounts import Amounts
+from opportune.catalog.items import Catalog
 from opportune.clock import Clock, Millis, system_clock
 from opportune.decide import pipeline
 from opportune.decide.attribution import attribute
@@ -31,7 +32,9 @@ from opportune.engine.checkpoints import EVERY, Checkpoints
 from opportune.engine.collector import collector_paused
 from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
+from opportune.engine.live_models import LiveVersions
 from opportune.engine.loading import load
+from opportune.engine.models import Models
 from opportune.engine.queries import Queries
 from opportune.engine.rankers import Rankers
 from opportune.engine.served import Served
@@ -110,6 +113,8 @@ class Engine(Queries):
             checkpoint_every=checkpoint_every,
         )
         engine._served = Served(Rankers(data_dir), definitions)
+        engine._live = partial(LiveVersions, data_dir, definitions.live)
+        engine._follow_models()
         engine.refresh_ranker()
         return engine
 
@@ -136,6 +141,8 @@ class Engine(Queries):
         self._open_disk = open_disk
         self._checkpoint_every = checkpoint_every
         self._served: Served | None = None
+        self._live: Callable[[Models, Catalog], LiveVersions] | None = None
+        self._live_versions: LiveVersions | None = None
         self._looked_for_ranker: Millis = 0
         self._load()
 
@@ -460,12 +467,19 @@ class Engine(Queries):
         now = self._looked_for_ranker = self.clock()
         if self._served is None:
             return False
+        if self._live_versions is not None:
+            self._live_versions.refresh()
         workspace = self._served.refresh(self._world, self.state.models, self.state.catalog, now)
         if workspace is None:
             return False
         self.workspace = workspace
         self._world.variants = self._variants()
         return True
+
+    def _follow_models(self) -> None:
+        """Sources and scores of the state that was just loaded have no model yet."""
+        if self._live is not None:
+            self._live_versions = self._live(self.state.models, self.state.catalog)
 
     # -- experiments
 
@@ -558,6 +572,7 @@ class Engine(Queries):
         self._load()
         if self._served is not None:
             self._served.forget()
+            self._follow_models()
             self.refresh_ranker()
 
     def abandon(self) -> None:

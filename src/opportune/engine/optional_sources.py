@@ -7,8 +7,10 @@ from collections.abc import Callable
 from opportune.catalog.embedding import DIMENSIONS, MiniLM
 from opportune.catalog.items import Catalog
 from opportune.decide.placement import Placements
+from opportune.learn.bundle import FACTORS, MICROSEGMENTS
 from opportune.recommend.attributes import Attributes, price_band
 from opportune.recommend.meaning import ContentMeaning
+from opportune.recommend.replaceable import Replaceable
 from opportune.recommend.source import CandidateSource
 
 
@@ -20,6 +22,8 @@ def _attributes(catalog: Catalog) -> CandidateSource:
 
 OPTIONAL: dict[str, Callable[[Catalog], CandidateSource]] = {
     "attributes": _attributes,
+    FACTORS: lambda catalog: Replaceable(FACTORS, "viewed_together"),
+    MICROSEGMENTS: lambda catalog: Replaceable(MICROSEGMENTS, "popular"),
     "content_meaning": lambda catalog: ContentMeaning(MiniLM(), DIMENSIONS),
 }
 

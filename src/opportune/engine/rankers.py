@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +12,38 @@ import numpy as np
 from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.engine.history import numbering_digest
+from opportune.engine.versions import Versions
 from opportune.errors import InvalidDefinition, OpportuneError
 from opportune.learn.bundle import RANKER, Bundle, BundleInfo
-from opportune.learn.registry import Move, Registry
 from opportune.learn.side_by_side import SideBySide
 from opportune.recommend.rank_features import ItemTable
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.ranker import LearnedRanker
 from opportune.recommend.source import Floats, Items, Query
 from opportune.recommend.tree_scorer import TreeScorer
-from opportune.stores.models import ModelStore
 
 _TREES, _VECTORS, _OUTCOME = "trees", "vectors", "outcome-"
-_move = msgspec.json.Decoder(Move).decode
 _comparison = msgspec.json.Decoder(SideBySide).decode
 _info = msgspec.json.Decoder(BundleInfo).decode
 
 
-class Rankers:
+class Rankers(Versions):
     """Versions and states of a folder's rankers."""
 
     def __init__(self, data_dir: Path | str) -> None:
-        self.store = ModelStore(data_dir, RANKER)
-
-    def registry(self) -> Registry:
-        """As it is on disk now."""
-        return Registry([_move(line) for line in self.store.moves()])
-
-    def record(self, moves: list[Move]) -> None:
-        self.store.append([msgspec.json.encode(move) for move in moves])
+        super().__init__(data_dir, RANKER)
 
     def add(self, bundle: Bundle, at: Millis, note: str = "") -> None:
         """Store a version and make it a candidate."""
         info = bundle.info
-        moves = self.registry().add(info.version, at, note)
-        self.store.save(
+        self.keep(
             info.version,
             msgspec.json.encode(info),
             {_TREES: bundle.trees, **{_OUTCOME + name: text for name, text in bundle.outcomes.items()}},
             {_VECTORS: bundle.vectors},
+            at,
+            note,
         )
-        self.record(moves)
 
     def info(self, version: str) -> BundleInfo:
         return _info(self.store.info(version))
@@ -74,13 +64,6 @@ class Rankers:
             store.array(version, _VECTORS),
             {name: store.text(version, _OUTCOME + name) for name in info.outcomes},
         )
-
-
-def new_version(registry: Registry, at: Millis) -> str:
-    """``r<date>-<n>``: readable, and in order."""
-    day = datetime.fromtimestamp(at / 1000, UTC).strftime("%Y%m%d")
-    taken = sum(version.startswith(f"r{day}-") for version in registry.states())
-    return f"r{day}-{taken + 1}"
 
 
 def item_table(catalog: Catalog) -> ItemTable:

@@ -16,7 +16,7 @@ from opportune.events.plan import EMPTY, Plan, load_plan
 from opportune.experiments.definitions import Experiments, parse_experiments
 from opportune.experiments.metrics import Metrics, parse_metrics
 from opportune.identity.rules import IdentityRules, parse_rules
-from opportune.learn.scores import ScoreOf, ScoreSet, compiled
+from opportune.learn.scores import LiveModels, ScoreOf, ScoreSet, compiled
 from opportune.profiles.consent.policy import ConsentPolicy, parse_policy
 from opportune.profiles.definitions import FeatureSet, default_features, parse_features
 from opportune.profiles.intents.definitions import IntentSet, parse_intents, with_intents
@@ -50,6 +50,7 @@ class Workspace(msgspec.Struct, frozen=True):
     experiments: Experiments = Experiments()
     metrics: Metrics = Metrics()
     scores: Mapping[str, ScoreOf] = {}
+    live: LiveModels = msgspec.field(default_factory=LiveModels)
     consent: ConsentPolicy = ConsentPolicy()
     revision: str = "defaults"
 
@@ -77,9 +78,11 @@ def load_workspace(folder: Path | None) -> Workspace:
     )
     intents = parse_intents(read(present[INTENTS])) if INTENTS in present else IntentSet()
     features = with_intents(features, intents)
+    live = LiveModels()
     scores: dict[str, ScoreOf] = {}
     if SCORES in present:
-        scores = compiled(load(present[SCORES], ScoreSet), partial(_model_file, present[SCORES].parent))
+        read_model = partial(_model_file, present[SCORES].parent)
+        scores = compiled(load(present[SCORES], ScoreSet), read_model, live)
     known = frozenset((*scores, *(o for feature in features.of("person") for o in feature.outputs)))
     segments = parse_segments(read(present[SEGMENTS]), known=known) if SEGMENTS in present else Segments()
     placements = (
@@ -101,6 +104,7 @@ def load_workspace(folder: Path | None) -> Workspace:
         intents=intents,
         segments=segments,
         scores=scores,
+        live=live,
         consent=parse_policy(read(present[CONSENT])) if CONSENT in present else ConsentPolicy(),
         experiments=experiments,
         metrics=metrics,

@@ -14,6 +14,13 @@ from opportune.clock import Millis
 from opportune.learn.drift import Baseline
 
 RANKER = "ranker"
+FACTORS = "factors"
+MICROSEGMENTS = "microsegments"
+BUY = "buy"
+CHURN = "churn"
+CLV = "clv"
+MODELS = (RANKER, FACTORS, MICROSEGMENTS, BUY, CHURN, CLV)
+"""Every kind of model that a data folder keeps versions of."""
 
 
 class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +55,24 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     ablation: dict[str, dict[str, Any]] = {}
     outcomes: dict[str, dict[str, Any]] = {}
     baselines: dict[str, Baseline] = {}
+    trained_from: str = ""
+    seconds: float = 0.0
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The metadata of a version of any kind; what only rankers have is in :class:`BundleInfo`. ``rows`` is
+    what was learnt from, ``metrics`` were measured on later ones."""
+
+    model: str
+    version: str
+    created: Millis
+    code_version: str
+    definitions: str
+    offsets: tuple[int, int]
+    window: tuple[Millis, Millis]
+    metrics: dict[str, Any]
+    config: dict[str, Any] = {}
+    rows: int = 0
     trained_from: str = ""
     seconds: float = 0.0
 

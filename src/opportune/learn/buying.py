@@ -15,6 +15,7 @@ from opportune.errors import InvalidDefinition
 Floats = npt.NDArray[np.float64]
 DAY_S = 86_400.0
 _TERMS = 2_000
+_FURTHEST = 15.0
 PRECISE = {"maxiter": 4000, "xatol": 1e-7, "fatol": 1e-10}
 
 
@@ -69,6 +70,13 @@ class BuyingModel(msgspec.Struct, frozen=True, kw_only=True):
         return self.expected(frequency, recency, age, ahead), self.alive(frequency, recency, age)
 
 
+def within(parameters: Floats) -> Floats:
+    """Logarithms of parameters, kept where the likelihood can be computed: people who are all alike have no
+    finite best ones."""
+    kept: Floats = np.clip(parameters, -_FURTHEST, _FURTHEST)
+    return kept
+
+
 def log_likelihood(r: float, alpha: float, a: float, b: float, x: Floats, t_x: Floats, age: Floats) -> Floats:
     """Per person (equation 6, in logarithms)."""
     from scipy.special import betaln, gammaln
@@ -96,11 +104,11 @@ def fit_buying(
     scale = max(float(t.max()), 1e-9) / 10
 
     def loss(parameters: Floats) -> float:
-        r, alpha, a, b = np.exp(parameters)
+        r, alpha, a, b = np.exp(within(parameters))
         return -float(log_likelihood(r, alpha, a, b, x, t_x / scale, t / scale).mean())
 
     best = minimize(loss, np.zeros(4), method="Nelder-Mead", options=PRECISE)
-    r, alpha, a, b = np.exp(best.x)
+    r, alpha, a, b = np.exp(within(best.x))
     return BuyingModel(r=float(r), alpha=float(alpha * scale), a=float(a), b=float(b), unit_s=unit_s)
 
 

@@ -34,7 +34,8 @@ def examples(
 ) -> Examples:
     """For each of ``times``, everybody who had been seen by then (within ``active`` milliseconds, if given):
     their features as of then, and whether an event named ``outcome`` followed within ``horizon``; ``absent``
-    asks whether none did (to churn). Features never contain what came after: the same fold reads them.
+    asks whether none did (to churn); the empty name stands for any event. Features never contain what came
+    after: the same fold reads them.
 
     ``times`` should end at least a horizon before the last event. In order of time, then of leaf.
     """
@@ -44,7 +45,7 @@ def examples(
     for event in known:
         if event.leaf:
             seen.setdefault(event.leaf, []).append(event.time)
-            if event.name == outcome:
+            if not outcome or event.name == outcome:
                 done.setdefault(event.leaf, []).append(event.time)
     asks: list[tuple[str, Millis]] = []
     for time in sorted(times):

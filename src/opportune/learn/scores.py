@@ -18,11 +18,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
 class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``model`` is a file beside scores.yaml that training wrote. A propensity gives its probability. A model
-    of buying gives, as ``what`` says, the ``orders`` expected within ``days``, the probability of being a
-    customer still (``alive``) or no longer (``churned``), or with a file of ``spending`` the ``value`` of
-    those orders: the customer's lifetime value over that time, not discounted. ``spent`` names the feature
-    with what all orders were worth."""
+    """``model`` is a file beside scores.yaml that training wrote, or ``live:buy``, ``live:churn``,
+    ``live:clv`` for the version that is live in the data folder; with none live the score is null. A
+    propensity gives its probability. A model of buying gives, as ``what`` says, the ``orders`` expected
+    within ``days``, the probability of being a customer still (``alive``) or no longer (``churned``), or with
+    a file of ``spending`` the ``value`` of those orders: the customer's lifetime value over that time, not
+    discounted. ``spent`` names the feature with what all orders were worth."""
 
     name: str
     model: str
@@ -41,9 +42,37 @@ class ScoreSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _WHAT = ("orders", "alive", "churned", "value")
 
 
-def compiled(definition: ScoreSet, read: Callable[[str], bytes]) -> dict[str, ScoreOf]:
-    """Score name -> what it gives for features; ``read`` takes the name of a model's file. Raises
-    :class:`InvalidDefinition` with the path and a remedy."""
+LIVE = "live:"
+LIVE_KINDS = ("buy", "churn", "clv")
+MODEL, SPENDING = "model", "spending"
+"""The parts of a live model."""
+
+
+class LiveModels:
+    """The models that scores take from the registry: kind -> its parts, put in while the engine runs.
+    ``wanted`` are the kinds that some score names."""
+
+    def __init__(self) -> None:
+        self.wanted: set[str] = set()
+        self._parts: dict[str, dict[str, bytes]] = {}
+
+    def put(self, kind: str, parts: dict[str, bytes] | None) -> None:
+        """Serve these parts from now on; None serves nothing."""
+        if parts is None:
+            self._parts.pop(kind, None)
+        else:
+            self._parts[kind] = parts
+
+    def get(self, kind: str) -> dict[str, bytes] | None:
+        return self._parts.get(kind)
+
+
+def compiled(
+    definition: ScoreSet, read: Callable[[str], bytes], live: LiveModels | None = None
+) -> dict[str, ScoreOf]:
+    """Score name -> what it gives for features; ``read`` takes the name of a model's file, ``live`` has those
+    of the registry. Raises :class:`InvalidDefinition` with the path and a remedy."""
+    live = live or LiveModels()
     found: dict[str, ScoreOf] = {}
     for i, score in enumerate(definition.scores):
         where = f"scores.yaml $.scores[{i}]"
@@ -58,12 +87,39 @@ def compiled(definition: ScoreSet, read: Callable[[str], bytes]) -> dict[str, Sc
             raise InvalidDefinition(
                 "a score cannot be that", seen=score.what, where=f"{where}.what", remedy=f"use one of {_WHAT}"
             )
+        if score.model.startswith(LIVE):
+            found[score.name] = _live(score, live, where)
+            continue
         if score.what == "value" and not score.spending:
             raise InvalidDefinition(
                 "a value needs a model of spending", where=f"{where}.spending", remedy="name its file"
             )
         found[score.name] = _score(score, read, where)
     return found
+
+
+def _live(score: Score, live: LiveModels, where: str) -> ScoreOf:
+    kind = score.model.removeprefix(LIVE)
+    if kind not in LIVE_KINDS:
+        raise InvalidDefinition(
+            "no model of that kind gives scores",
+            seen=kind,
+            where=f"{where}.model",
+            remedy=f"use one of {', '.join(LIVE + name for name in LIVE_KINDS)}",
+        )
+    live.wanted.add(kind)
+    named = msgspec.structs.replace(score, model=MODEL, spending=SPENDING if score.what == "value" else "")
+    made: list[tuple[dict[str, bytes], ScoreOf]] = []
+
+    def of(features: Mapping[str, Any]) -> float | None:
+        parts = live.get(kind)
+        if parts is None:
+            return None
+        if not made or made[0][0] is not parts:
+            made[:] = [(parts, _score(named, parts.__getitem__, where))]
+        return made[0][1](features)
+
+    return of
 
 
 def _score(score: Score, read: Callable[[str], bytes], where: str) -> ScoreOf:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.errors import InvalidDefinition
-from opportune.learn.buying import PRECISE
+from opportune.learn.buying import PRECISE, within
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,11 +41,11 @@ def fit_spending(frequency: npt.ArrayLike, mean: npt.ArrayLike) -> SpendingModel
     y = m / scale
 
     def loss(parameters: Floats) -> float:
-        p, q, v = np.exp(parameters)
+        p, q, v = np.exp(within(parameters))
         found = gammaln(p * x + q) - gammaln(p * x) - gammaln(q) + q * np.log(v)
         found += (p * x - 1) * np.log(y) + p * x * np.log(x) - (p * x + q) * np.log(x * y + v)
         return -float(found.mean())
 
     best = minimize(loss, np.zeros(3), method="Nelder-Mead", options=PRECISE)
-    p, q, v = np.exp(best.x)
+    p, q, v = np.exp(within(best.x))
     return SpendingModel(p=float(p), q=float(q), v=float(v * scale))

@@ -1,0 +1,215 @@
+"""Train what is not a ranker from a data folder: factors, microsegments, propensities, lifetime values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib.metadata import version as version_of_package
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from opportune.clock import DAY, Millis
+from opportune.engine import entries
+from opportune.engine.history import History, numbering_digest, read_history
+from opportune.engine.versions import Versions, new_version
+from opportune.engine.workspace import Workspace
+from opportune.errors import InvalidRequest
+from opportune.events.event import Event
+from opportune.learn.bundle import BUY, CHURN, CLV, FACTORS, MICROSEGMENTS, ModelInfo
+from opportune.learn.calibration import calibration
+from opportune.learn.candidate_rows import cases_of
+from opportune.learn.candidate_stage import CandidateStage
+from opportune.learn.examples import examples
+from opportune.learn.factors import train_factors
+from opportune.learn.lifetimes import orders_of, train_lifetimes
+from opportune.learn.measures import measures
+from opportune.learn.microsegments import train_microsegments
+from opportune.learn.propensity import Propensity, PropensityConfig, train_propensity
+from opportune.learn.ranker_evaluation import rank_cases
+from opportune.learn.sample import sampled
+from opportune.learn.scores import MODEL, SPENDING
+from opportune.learn.training import by_session, newest, part
+from opportune.profiles.schema import ProfileSchema
+from opportune.recommend.factors import Factors
+from opportune.recommend.microsegments import Microsegments
+from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.source import CandidateSource, Interactions
+from opportune.stores.disk import Disk
+from opportune.stores.journal import Journal
+
+ASKED = 5
+"""Times at which people are looked at; the newest measures."""
+HELD_OUT = 0.1
+MOST_CASES = 5_000
+
+
+class Training(NamedTuple):
+    """``most_people`` bounds the memory that propensities take; ``dimensions`` and ``segments`` are those of
+    factors and microsegments."""
+
+    seed: int = 1
+    horizon: Millis = 0
+    most_people: int = 20_000
+    dimensions: int = 64
+    segments: int = 64
+    rounds: int = 300
+
+
+class _Made(NamedTuple):
+    metrics: dict[str, Any]
+    rows: int
+    window: tuple[Millis, Millis]
+    offsets: tuple[int, int]
+    texts: dict[str, str]
+    arrays: dict[str, npt.NDArray[Any]]
+    config: dict[str, Any]
+
+
+def train_model(
+    versions: Versions, disk: Disk, workspace: Workspace, now: Millis, config: Training
+) -> ModelInfo:
+    """Train a version of this kind and keep it as a candidate. Raises :class:`InvalidRequest` and
+    :class:`InvalidDefinition` where there is too little to learn from."""
+    started = time.perf_counter()
+    kind = versions.kind
+    if kind in (FACTORS, MICROSEGMENTS):
+        made = _items(kind, read_history(disk, workspace), config)
+    else:
+        made = _people(kind, disk, workspace, config)
+    registry = versions.registry()
+    info = ModelInfo(
+        model=kind,
+        version=new_version(registry, now, kind[0]),
+        created=now,
+        code_version=version_of_package("opportune"),
+        definitions=workspace.revision,
+        offsets=made.offsets,
+        window=made.window,
+        metrics=made.metrics,
+        config=made.config,
+        rows=made.rows,
+        trained_from=registry.live or "",
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    versions.keep(info.version, msgspec.json.encode(info), made.texts, made.arrays, now)
+    return info
+
+
+def pays(info: ModelInfo) -> bool:
+    """Whether the version was better on held-out data than what would be there without it: a propensity than
+    the base rate, lifetime values than everybody's average, a source than proposing nothing."""
+    told = info.metrics
+    if info.model in (BUY, CHURN):
+        return bool(told["log_loss"] < told["log_loss_of_base_rate"])
+    if info.model == CLV:
+        return bool(told.get("mean_error", 1.0) < told.get("mean_error_of_the_average", 0.0))
+    return bool(told["alone"].get("hr20", 0.0) > 0.0)
+
+
+def _items(kind: str, history: History, config: Training) -> _Made:
+    """Trained on the earlier sessions and asked about the last ones; what is kept has learnt all."""
+    touches = by_session(history.models.log.tail(history.models.log.first))
+    items = len(history.catalog)
+    session = np.unique(touches.session)
+    if len(session) < 20:
+        raise InvalidRequest("too little history", seen=f"{len(session)} sessions", remedy="import more")
+    cut = int(np.searchsorted(touches.session, session[round(len(session) * (1 - HELD_OUT))]))
+    source, _, _ = _fitted(kind, part(touches, 0, cut), items, config)
+    cases = newest(cases_of(part(touches, cut, len(touches))), MOST_CASES)
+    stage = CandidateStage([(source, 1.0)], RankSignals(), 100)
+    told = measures(rank_cases(stage, cases, ()).stage, cases.session(), config.seed)
+    _, arrays, metrics = _fitted(kind, touches, items, config)
+    return _Made(
+        {"alone": told, **metrics},
+        len(touches),
+        (int(touches.time.min()), int(touches.time.max())),
+        history.offsets,
+        {},
+        arrays,
+        {
+            "seed": config.seed,
+            "items": items,
+            "catalogue": numbering_digest(history.catalog, items),
+            "dimensions": config.dimensions,
+        },
+    )
+
+
+def _fitted(
+    kind: str, touches: Interactions, items: int, config: Training
+) -> tuple[CandidateSource, dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    if kind == FACTORS:
+        model = train_factors(touches, items, dimensions=config.dimensions, seed=config.seed)
+        return (
+            Factors(model),
+            {"vectors": model.vectors, "knobs": np.array([model.ridge, *model.weight])},
+            {},
+        )
+    segments, metrics = train_microsegments(
+        touches, items, segments=config.segments, dimensions=min(config.dimensions, 32), seed=config.seed
+    )
+    return Microsegments(segments), dict(msgspec.structs.asdict(segments)), {"clusters": metrics}
+
+
+def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _Made:
+    journal = Journal.open(disk)
+    last = [0]
+
+    def events() -> Iterator[Event]:
+        for seq, data in journal.scan(journal.first_seq):
+            last[0] = seq
+            entry = entries.decode(data)
+            if isinstance(entry, Event) and entry.identifiers and not entry.withheld:
+                yield entry
+
+    if kind == CLV:
+        orders = orders_of(events())
+        buying, spending, metrics = train_lifetimes(orders)
+        texts = {MODEL: buying, SPENDING: spending}
+        return _Made(
+            metrics,
+            len(orders.time),
+            (int(orders.time.min()), int(orders.time.max())),
+            (journal.first_seq, last[0]),
+            {name: msgspec.json.encode(model).decode() for name, model in texts.items()},
+            {},
+            {"held_out": 0.25},
+        )
+    known = sampled(events(), config.most_people)
+    if not known:
+        raise InvalidRequest("there are no events of people", seen=0, remedy="import some history")
+    horizon = config.horizon or (7 * DAY if kind == BUY else 30 * DAY)
+    begin, end = min(e.time for e in known), max(e.time for e in known)
+    first, newest_ask = begin + (end - begin) // 4, end - horizon
+    if newest_ask <= first:
+        raise InvalidRequest(
+            "the history is too short for the horizon",
+            seen=f"{(end - begin) / DAY:.1f} days of events, a horizon of {horizon / DAY:g} days",
+            remedy="take a shorter one with --horizon-days",
+        )
+    past = examples(
+        ProfileSchema.of(workspace.features, "person"),
+        known,
+        times=[first + (newest_ask - first) * step // (ASKED - 1) for step in range(ASKED)],
+        horizon=horizon,
+        outcome="order_completed" if kind == BUY else "",
+        absent=kind == CHURN,
+        active=None if kind == BUY else horizon,
+    )
+    cut = past.time.index(newest_ask)
+    boost = PropensityConfig(seed=config.seed, rounds=config.rounds)
+    tried = Propensity(train_propensity(past.rows[:cut], past.outcome[:cut], config=boost))
+    metrics = calibration(tried.read_many(past.rows[cut:]), past.outcome[cut:])
+    model = train_propensity(past.rows, past.outcome, config=boost)
+    return _Made(
+        metrics,
+        len(past.rows),
+        (begin, end),
+        (journal.first_seq, last[0]),
+        {MODEL: msgspec.json.encode(model).decode()},
+        {},
+        {"seed": config.seed, "horizon_days": horizon / DAY, "people": len(set(past.leaf))},
+    )

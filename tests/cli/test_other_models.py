@@ -1,0 +1,138 @@
+"""Sources and scores from the command line: trained, made live, served, taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cli.conftest import Opportune
+
+from opportune import Engine
+from opportune.clock import DAY
+
+pytest.importorskip("lightgbm", reason="the `learn` extra is not installed")
+
+NOW = 1_790_000_000_000
+PEOPLE = 120
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty days: a third of the people look often and buy every few days; the others stop some day."""
+    rng = np.random.default_rng(1)
+    events = []
+    for person in range(PEOPLE):
+        keen, last = person % 3 == 0, 8 + person % 28
+        for day in range(40 if keen else last):
+            if not keen and rng.random() < 0.6:
+                continue
+            at = NOW - 40 * DAY + day * DAY + person * 1000
+            circle = 20 * (person % 2)
+            items = [f"p{circle + int(i)}" for i in rng.integers(0, 20, 3)]
+            for step, item in enumerate(items):
+                events.append(("Product Viewed", f"u{person}", at + step, {"product_id": item}))
+            if rng.random() < (0.25 if keen else 0.03):
+                order = {
+                    "order_id": f"o{person}-{day}",
+                    "value": 20.0 + person,
+                    "products": [{"product_id": items[0], "price": 20.0 + person, "quantity": 1}],
+                }
+                events.append(("Order Completed", f"u{person}", at + 9, order))
+    path = tmp_path_factory.mktemp("shop") / "data"
+    with Engine.open(path, clock=lambda: NOW) as engine:
+        engine.ingest(
+            [
+                {
+                    "type": "track", "event": name, "userId": who, "messageId": str(n), "timestamp": at,
+                    "properties": properties,
+                }
+                for n, (name, who, at, properties) in enumerate(events)
+            ]
+        )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("workspace")
+    (path / "scores.yaml").write_text(
+        "scores:\n"
+        "  - {name: will_buy, model: 'live:buy'}\n"
+        "  - {name: will_leave, model: 'live:churn'}\n"
+        "  - {name: worth, model: 'live:clv', what: value, days: 30}\n"
+    )
+    (path / "segments.yaml").write_text(
+        "segments:\n  - {name: worth_keeping, when: {worth: {gt: 10}, will_leave: {lt: 0.5}}}\n"
+    )
+    (path / "placements.yaml").write_text(
+        "placements:\n  - {name: p, count: 5, sources: [{source: factors}], fallbacks: [microsegments]}\n"
+    )
+    return path
+
+
+def train(opportune: Opportune, folder: Path, kind: str, *more: str) -> dict:
+    ran = opportune("train", "--model", kind, "--data-dir", folder, "--json", *more)
+    assert ran.code == 0, ran.err
+    return ran.json
+
+
+def test_scores_of_people(opportune: Opportune, folder: Path, workspace: Path) -> None:
+    with Engine.open(folder, workspace=workspace, clock=lambda: NOW) as engine:
+        features = engine.profile("user_id:u0")["features"]
+        assert (features["will_buy"], features["will_leave"], features["worth"]) == (None, None, None)
+    buy = train(opportune, folder, "buy", "--horizon-days", "5", "--promote")
+    told = buy["bundle"]["metrics"]
+    assert buy["state"] == "live"
+    assert told["auc"] > 0.8
+    assert told["rows"] <= PEOPLE
+    assert sum(one["rows"] for one in told["bins"]) == told["rows"]
+    churn = train(opportune, folder, "churn", "--horizon-days", "7")
+    clv = train(opportune, folder, "clv")
+    assert churn["state"] == clv["state"] == "candidate"
+    assert clv["bundle"]["metrics"]["orders_came"] > 0
+    for kind, one in (("churn", churn), ("clv", clv)):
+        moved = opportune("promote", one["version"], "--model", kind, "--data-dir", folder, "--json").json
+        assert moved["moves"][-1]["state"] == "live"
+    with Engine.open(folder, workspace=workspace, clock=lambda: NOW) as engine:
+        keen, gone = (engine.profile(f"user_id:u{n}")["features"] for n in (0, 1))
+        assert keen["will_buy"] > 0.5 > gone["will_buy"]
+        assert keen["worth"] > 20
+        assert keen["will_leave"] < 0.5
+        assert engine.profile("user_id:u0")["segments"] == ["worth_keeping"]
+    assert buy["version"] in opportune("compare", "--model", "buy", "--data-dir", folder).out
+
+
+def test_sources(opportune: Opportune, folder: Path, workspace: Path) -> None:
+    pytest.importorskip("implicit", reason="the `learn` extra is not installed")
+    pytest.importorskip("sklearn", reason="the `learn` extra is not installed")
+
+    def shown(engine: Engine) -> set[str]:
+        viewed = [{"event": "product_viewed", "product_id": "p2"}]
+        [decision] = engine.decide(
+            {"placement": "p", "identifiers": {"anonymous_id": "new"}, "events": viewed}
+        ).decisions
+        return {item.item_id for item in decision.items}
+
+    with Engine.open(folder, workspace=workspace, clock=lambda: NOW) as engine:
+        assert shown(engine) == set()
+        train(opportune, folder, "microsegments", "--segments", "2", "--dimensions", "8", "--promote")
+        engine.refresh_ranker()
+        assert len(shown(engine)) == 5
+        assert shown(engine) < {f"p{n}" for n in range(20)}
+        factors = train(opportune, folder, "factors", "--dimensions", "8", "--promote")
+        assert factors["bundle"]["metrics"]["alone"]["hr20"] > 50
+        engine.refresh_ranker()
+        assert shown(engine) < {f"p{n}" for n in range(20)}
+
+
+def test_only_rankers_can_be_on_trial(opportune: Opportune, folder: Path) -> None:
+    ran = opportune("promote", "b1", "--model", "buy", "--to", "canary", "--data-dir", folder)
+    assert ran.code != 0
+    assert "only a ranker can be a canary" in ran.err
+
+
+def test_a_history_that_is_too_short_is_said(opportune: Opportune, folder: Path) -> None:
+    ran = opportune("train", "--model", "churn", "--horizon-days", "300", "--data-dir", folder)
+    assert ran.code != 0
+    assert "the history is too short for the horizon" in ran.err
