@@ -418,6 +418,10 @@ def placements_page() -> str:
 
 
 SOURCE_WORDS = {
+    "factors": "what matrix factorization puts near the session (implicit ALS); proposes nothing until `opportune "
+    "train --model factors` was made live",
+    "microsegments": "what is popular among sessions of the same kind (k-means); proposes nothing until "
+    "`opportune train --model microsegments` was made live",
     "attributes": "what is most touched among items of the categories, brands and price bands of the "
     "session; learns only where a placement names it",
     "content_meaning": "items whose descriptions mean what the session's do, in whatever words; needs the "
