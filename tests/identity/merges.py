@@ -23,6 +23,8 @@ from opportune.engine.workspace import load_workspace
 from opportune.events.event import Event, Line
 from opportune.experiments.assignment import Assignment
 from opportune.identity.links import LINK_EVENTS
+from opportune.identity.rules import IdentityRules
+from opportune.identity.survivorship import Survivorship
 from opportune.profiles.person import Person
 from opportune.profiles.segments import Segment, Segments, SegmentSet
 from opportune.testing.disk import MemoryDisk
@@ -46,7 +48,9 @@ class World:
     """One engine's state, folded entry by entry; ``case`` keeps the identifiers of histories apart."""
 
     def __init__(self) -> None:
-        self.engine = Engine(MemoryDisk, load_workspace(None), clock=FixedClock())
+        rules = IdentityRules(traits={"city": Survivorship("most_frequent"), "age": Survivorship("longest")})
+        workspace = msgspec.structs.replace(load_workspace(None), identity=rules)
+        self.engine = Engine(MemoryDisk, workspace, clock=FixedClock())
         self.seq = 0
 
     def fold(self, entry: Any) -> None:
@@ -66,6 +70,7 @@ class World:
             "features": features,
             "segments": SEGMENTS.of(features),
             "traits": person.traits,
+            "told": person.leaf.told,
             "session": person.session(now),
             "cart": person.cart,
             "bought": dict(person.bought),

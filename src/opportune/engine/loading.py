@@ -102,6 +102,7 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
         entity: ProfileSchema.of(workspace.features, entity) for entity in ("person", "item", "session")
     }
     schemas["person"].scores = dict(workspace.scores)
+    schemas["person"].survivorship = workspace.identity.traits
     catalog = Catalog()
     if NUMBERING_BLOB in blobs:
         catalog.import_numbering(store.read_blob(NUMBERING_BLOB))

@@ -29,6 +29,7 @@ from opportune.events.identifiers import parse
 from opportune.identity.components import Component, resolve
 from opportune.identity.corrections import Together, together
 from opportune.identity.links import UNLINKED
+from opportune.profiles.golden import told
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.person import Person
 from opportune.stores.journal import Journal
@@ -86,8 +87,8 @@ class Queries:
             "links": [link.to_dict() for link in component.links],
             "refused": [{**link.to_dict(), "reason": reason} for link, reason in component.refused],
             "traits": {
-                name: {"value": t.value, "updated_at": t.time, "source_id": t.source}
-                for name, t in sorted(leaf.traits.items())
+                name: {"value": t.value, "updated_at": t.time, "source_id": t.source} | self._told(name, leaf)
+                for name, t in sorted(person.golden.items())
                 if t.value is not None
             },
             "features": person.features(now),
@@ -118,6 +119,12 @@ class Queries:
             "last_seen": leaf.newest if leaf.events else None,
             "segments": self.workspace.segments.of(person.features(now)),
         }
+
+    def _told(self, name: str, leaf: Leaf) -> dict[str, Any]:
+        """The rule of a trait, and all that was said of it; nothing for a trait without a rule."""
+        rule = self.workspace.identity.traits.get(name)
+        claims = leaf.told.get(name)
+        return {} if rule is None or claims is None else {"rule": rule.keep, "said": list(told(claims))}
 
     def component(self, identifier: str) -> Component:
         """Who is who around one identifier."""

@@ -10,6 +10,7 @@ from opportune.config.definitions import parse
 from opportune.errors import InvalidDefinition
 from opportune.events.event import Identifier
 from opportune.identity.links import MAX_LINKS
+from opportune.identity.survivorship import Survivorship
 
 _LIMITS = {
     "user_id": 1,
@@ -40,6 +41,7 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address); ``default_crowded`` for types not named.
     ``blocked``: values that name nobody, besides the built-in ones, written ``type:value`` or just ``value``.
     ``max_identifiers``: how many identifiers are looked at for one person.
+    ``traits``: which of several values of a trait stands; those not named keep the latest only.
     """
 
     limits: Mapping[str, int] = msgspec.field(default_factory=lambda: dict(_LIMITS))
@@ -48,6 +50,7 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default_crowded: int = 32
     blocked: tuple[str, ...] = ()
     max_identifiers: int = 256
+    traits: Mapping[str, Survivorship] = {}
 
     def __post_init__(self) -> None:
         for name, table, most in (("limits", self.limits, 1_000), ("crowded", self.crowded, MAX_LINKS + 1)):

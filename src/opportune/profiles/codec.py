@@ -17,7 +17,7 @@ from opportune.events.event import Identifier
 from opportune.identity.links import Evidence
 from opportune.profiles.consent.record import Consent
 from opportune.profiles.exposed import Exposed
-from opportune.profiles.leaf import TOUCH_KINDS, CartLine, Exposure, Leaf, Search, Touch, Trait
+from opportune.profiles.leaf import TOUCH_KINDS, CartLine, Claims, Exposure, Leaf, Search, Touch, Trait
 
 FORMAT = 1
 
@@ -56,6 +56,7 @@ class Packed(msgspec.Struct, array_like=True):
     links: dict[Identifier, Evidence]
     exposed: Exposed = {}
     consent: Consent | None = None
+    told: dict[str, Claims] = {}
 
 
 _BIG = 1
@@ -95,6 +96,7 @@ def encode(leaf: Leaf, life: list[Any], rows: dict[int, list[Any]]) -> bytes:
         leaf.links,
         leaf.exposed,
         leaf.consent,
+        leaf.told,
     )
     try:
         return _encoder.encode(packed)
@@ -144,6 +146,7 @@ def decode(data: bytes) -> Leaf:
         p.links,
         p.exposed,
         consent=p.consent,
+        told=p.told,
     )
 
 

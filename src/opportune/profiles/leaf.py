@@ -89,6 +89,24 @@ class Trait(msgspec.Struct, frozen=True, array_like=True, gc=False):
     source: str
 
 
+class Said(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How often a value was said, first and last when, and by which source last."""
+
+    count: int
+    first: Millis
+    last: Millis
+    source: str
+
+
+class Claims(msgspec.Struct, frozen=True, array_like=True):
+    """All that was said of one trait (see ``golden.py``): the latest by source, how often each value (by its
+    JSON), and when a value was last taken back."""
+
+    by_source: dict[str, Trait]
+    values: dict[str, Said]
+    withdrawn: Millis = NEVER
+
+
 class CartLine(NamedTuple):
     """The last thing that happened to an item in the cart; a ``quantity`` of 0 took it out (or bought it)."""
 
@@ -108,6 +126,8 @@ class Leaf(msgspec.Struct):
     seen, and when first.
 
     ``consent`` is what was said about consent under the identifier: judged leaf by leaf, never combined.
+
+    ``told`` is what was said of traits that have a rule (``golden.py``).
 
     ``layout`` says which features ``rows`` and ``life`` were made for; ``due`` is the minute at which rows
     next roll up (derived, not stored).
@@ -131,6 +151,7 @@ class Leaf(msgspec.Struct):
     exposed: Exposed = {}
     due: int = -NEVER
     consent: Consent | None = None
+    told: dict[str, Claims] = {}
 
     @property
     def empty(self) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from opportune.clock import Millis
 from opportune.events.event import Identifier
-from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch
+from opportune.profiles.golden import golden
+from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch, Trait
 from opportune.profiles.schema import ProfileSchema, trim
 from opportune.profiles.session import SessionState, session_state, session_touches
 
@@ -72,8 +73,17 @@ class Person:
 
     @property
     def traits(self) -> dict[str, Any]:
-        """Name -> the latest value by event time; withdrawn ones are left out."""
-        return {name: t.value for name, t in self.leaf.traits.items() if t.value is not None}
+        """Name -> the value that stands: by its rule, else the latest by event time. Withdrawn ones are left
+        out."""
+        return {name: t.value for name, t in self.golden.items() if t.value is not None}
+
+    @property
+    def golden(self) -> Mapping[str, Trait]:
+        """Every trait with the value that stands, its source and time."""
+        leaf = self.leaf
+        if not leaf.told:
+            return leaf.traits
+        return golden(leaf.traits, leaf.told, self.schema.survivorship)
 
     def session(self, now: Millis, session_id: str = "") -> list[Touch]:
         """The touches of the current visit that are about items, oldest first. See ``session.py``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from hashlib import blake2b
 from typing import Any
@@ -12,9 +12,11 @@ from opportune.errors import InvalidDefinition
 from opportune.events.event import Event, Line
 from opportune.identity.links import add as add_link
 from opportune.identity.links import fold_links
+from opportune.identity.survivorship import Survivorship
 from opportune.profiles import codec
 from opportune.profiles.definitions import Entity, Feature, FeatureSet, default_features
 from opportune.profiles.exposed import expose, merge_exposed
+from opportune.profiles.golden import combine_told, fold_told
 from opportune.profiles.leaf import (
     MAX_BOUGHT,
     MAX_CART,
@@ -98,6 +100,7 @@ class ProfileSchema:
                 remedy="rename one of them",
             )
         self.scores: dict[str, Callable[[dict[str, Any]], float | None]] = {}
+        self.survivorship: Mapping[str, Survivorship] = {}
         self._plans: dict[str, Plan] = {}
         self._compile_reads()
 
@@ -175,6 +178,8 @@ class ProfileSchema:
                 keep_greatest(leaf.dismissed, line.item_id, time, MAX_DISMISSED)
         if event.traits and event.kind != "group":
             fold_traits(leaf.traits, event.traits, time, event.source, MAX_TRAITS)
+            if self.survivorship:
+                fold_told(leaf.told, event.traits, time, event.source, self.survivorship)
         return relinked
 
     def concerns(self, event_name: str) -> bool:
@@ -346,6 +351,8 @@ class ProfileSchema:
             out.dismissed = merge_greatest(out.dismissed, leaf.dismissed, MAX_DISMISSED)
         if leaf.traits:
             out.traits = merge_traits(out.traits, leaf.traits, MAX_TRAITS)
+        if leaf.told:
+            out.told = combine_told(out.told, leaf.told)
         if leaf.exposed:
             out.exposed = merge_exposed(out.exposed, leaf.exposed)
         for other, evidence in leaf.links.items():
@@ -374,6 +381,7 @@ class ProfileSchema:
             {other: copy(evidence) for other, evidence in leaf.links.items()},
             {key: arms.copy() for key, arms in leaf.exposed.items()},
             leaf.due,
+            told=leaf.told.copy(),
         )
 
     # read ---------------------------------------------------------------------------------------------
