@@ -15,50 +15,67 @@ import msgspec
 import numpy as np
 from benchmarks.quality.session_data import Sessions, Split
 from benchmarks.quality.session_ranks import Ranks, hit_rate, reciprocal_rank
+from benchmarks.quality.session_sources import alone, percentiles
 from benchmarks.quality.session_tuning import sized
 
+from opportune.errors import InvalidRequest
 from opportune.learn.candidate_rows import Rows, candidate_rows, cases_of
 from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.item_vectors import item_vectors
 from opportune.learn.ranker_evaluation import rank_cases
 from opportune.learn.ranker_training import RankerConfig, best_size, importances, train_trees
+from opportune.learn.sequence_training import SequenceConfig, train_sequence
 from opportune.recommend.covisitation import CoVisitation, CoVisitationConfig
 from opportune.recommend.rank_features import COLUMNS, no_items
 from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.sequence import SequenceSource
+from opportune.recommend.sequence_model import SequenceModel
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import SessionKnnConfig
+from opportune.recommend.source import CandidateSource
 from opportune.recommend.tree_scorer import TreeScorer, room_for
 
 CANDIDATES = 100
 COVISITATION_WEIGHT = 0.02
 """In the blend: enough to add candidates at the end, too little to reorder those of session-kNN."""
+SEQUENCE_WEIGHT = 0.1
 HELD_OUT = 0.15
 """Last share of the ranker's sessions, on which the number of trees is chosen."""
 FEW_NEGATIVES = 10
 TIMED = 3000
+RANKED, LIVE = "sessions/ranked", "sessions/ranked-live"
+SAMPLED = "sessions/ranked-sampled-negatives"
 Say = Callable[[str], None]
 
 
 class RankedWhole(NamedTuple):
-    ranks: Ranks
-    live_ranks: Ranks
-    sampled_ranks: Ranks
+    """By scenario: ranks, and what a query costs where it was timed."""
+
+    ranks: dict[str, Ranks]
+    costs_us: dict[str, dict[str, Any]]
     report: dict[str, Any]
 
 
-def stage_for(split: Split, knn: SessionKnnConfig, clicks: int) -> CandidateStage:
-    return CandidateStage(
-        [
-            (SessionKnn(sized(knn, clicks, split.items)), 1.0),
-            (CoVisitation(CoVisitationConfig(capacity_items=split.items)), COVISITATION_WEIGHT),
-        ],
-        RankSignals(split.items, 1 << 18),
-        CANDIDATES,
-    )
+def stage_for(
+    split: Split, knn: SessionKnnConfig, clicks: int, sequence: SequenceModel | None = None
+) -> CandidateStage:
+    sources: list[tuple[CandidateSource, float]] = [
+        (SessionKnn(sized(knn, clicks, split.items)), 1.0),
+        (CoVisitation(CoVisitationConfig(capacity_items=split.items)), COVISITATION_WEIGHT),
+    ]
+    if sequence is not None:
+        sources.append((SequenceSource(sequence), SEQUENCE_WEIGHT))
+    return CandidateStage(sources, RankSignals(split.items, 1 << 18), CANDIDATES)
 
 
-def fitted(split: Split, knn: SessionKnnConfig, history: Sessions, room: int = 0) -> CandidateStage:
-    stage = stage_for(split, knn, len(history.item) + room)
+def fitted(
+    split: Split,
+    knn: SessionKnnConfig,
+    history: Sessions,
+    room: int = 0,
+    sequence: SequenceModel | None = None,
+) -> CandidateStage:
+    stage = stage_for(split, knn, len(history.item) + room, sequence)
     past = history.interactions()
     stage.fit(past)
     stage.items = no_items()._replace(vector=item_vectors(past, split.items))
@@ -86,6 +103,8 @@ def run(
     *,
     share: float,
     cases: int,
+    passes: int,
+    ablation: bool,
     seed: int,
     say: Say,
 ) -> RankedWhole:
@@ -94,7 +113,9 @@ def run(
     asked = split.train.slice(at, len(split.train))
     per_session = max(len(asked.item) / max(len(asked), 1) - 1.0, 1e-9)
     asked = asked.sample(max(int(cases / per_session), 1), seed)
-    stage = fitted(split, knn, split.train.slice(0, at))
+    history = split.train.slice(0, at)
+    model = sequence_of(history, split.items, passes, seed, say)
+    stage = fitted(split, knn, history, sequence=model)
     say(f"ranker: asking the candidate stage about {len(asked)} later sessions")
     learnt_cases = cases_of(asked.interactions(), timed=False)
     rows = candidate_rows(stage, learnt_cases)
@@ -106,28 +127,30 @@ def run(
     sizes = sorted({*range(20, config.trees, 20), config.trees})
     trees, text = best_size(text, held_out, sizes)
     say(f"ranker: {trees} trees; building the index from the whole of train")
-    stage = fitted(split, knn, split.train, len(split.test.item))
+    model = sequence_of(split.train, split.items, min(passes, 1), seed, say, model)
+    stage = fitted(split, knn, split.train, len(split.test.item), model)
     trained = time.perf_counter() - began[0], time.process_time() - began[1]
-    sampled = train_trees(fewer_negatives(learnt, seed), config)
-    scorers = (TreeScorer.from_text(sampled), TreeScorer.from_text(text))
+    scorers = [TreeScorer.from_text(text)]
+    if ablation:
+        scorers.append(TreeScorer.from_text(train_trees(fewer_negatives(learnt, seed), config)))
     test = cases_of(split.test.interactions(), timed=False)
-    query_us = query_times(stage, scorers[1], test, seed)
+    costs = {RANKED: query_times(stage, scorers[0], test, seed)}
+    found = {}
+    for source in stage.sources[1:]:
+        say(f"test: {source.name}")
+        ranks, cost = alone(source, test, seed)
+        found[f"sessions/{source.name}"], costs[f"sessions/{source.name}"] = ranks, cost
     say(f"test: ranked, {len(test)} cases")
-    began_test = time.process_time()
-    static = rank_cases(stage, test, scorers, progress=_every(say))
-    for name, ranks in (
-        ("stage", static.stage),
-        ("sampled", static.rankers[0]),
-        ("ranked", static.rankers[1]),
-    ):
-        say(f"{name}: {100 * hit_rate(ranks):.2f} / {100 * reciprocal_rank(ranks):.2f}")
-    say(f"{1e6 * (time.process_time() - began_test) / len(test):.0f} us a case with both rankers")
+    static = rank_cases(stage, test, tuple(scorers), progress=_every(say))
+    found.update(zip((RANKED, SAMPLED), static.rankers, strict=False))
     say("test: ranked, index living through the test period")
-    live = rank_cases(stage, _later(test, len(split.train)), scorers[1:], live=True, progress=_every(say))
+    live = rank_cases(stage, _later(test, len(split.train)), (scorers[0],), live=True, progress=_every(say))
+    found[LIVE] = live.rankers[0]
+    for name, ranks in found.items():
+        say(f"{name}: {100 * hit_rate(ranks):.2f} / {100 * reciprocal_rank(ranks):.2f}")
     return RankedWhole(
-        ranks=static.rankers[1],
-        live_ranks=live.rankers[0],
-        sampled_ranks=static.rankers[0],
+        ranks=found,
+        costs_us=costs,
         report={
             "candidates": CANDIDATES,
             "features": COLUMNS,
@@ -136,10 +159,34 @@ def run(
             "learnt_cases": turn,
             "training_seconds": round(trained[0], 1),
             "training_cpu_seconds": round(trained[1], 1),
-            "query_us": query_us,
+            "query_us": costs[RANKED],
+            "sequence_passes": passes if model is not None else 0,
             "importance": importances(text),
         },
     )
+
+
+def sequence_of(
+    history: Sessions, items: int, passes: int, seed: int, say: Say, before: SequenceModel | None = None
+) -> SequenceModel | None:
+    """A sequence model of the history; None without ``passes``, or where JAX is not installed."""
+    if not passes:
+        return None
+    began = time.process_time()
+    say(f"sequence model: {passes} passes over {len(history)} sessions")
+    try:
+        model = train_sequence(
+            history.interactions(),
+            items,
+            SequenceConfig(passes=passes, seed=seed),
+            before=before,
+            progress=_every(say, 500),
+        )
+    except InvalidRequest as error:
+        say(f"no sequence model: {error}")
+        return None
+    say(f"sequence model: trained in {time.process_time() - began:.0f} s of processor time")
+    return model
 
 
 def _later(cases: Any, sessions: int) -> Any:
@@ -164,18 +211,12 @@ def query_times(stage: CandidateStage, scorer: TreeScorer, cases: Any, seed: int
         ended = time.thread_time_ns()
         whole.append((ended - started) / 1000)
         trees.append((ended - between) / 1000)
-    p50, p90, p99 = np.percentile(whole, (50, 90, 99))
-    return {
-        "p50": round(float(p50), 1),
-        "p90": round(float(p90), 1),
-        "p99": round(float(p99), 1),
-        "trees_p50": round(float(np.median(trees)), 1),
-    }
+    return {**percentiles(whole), "trees_p50": round(float(np.median(trees)), 1)}
 
 
-def _every(say: Say) -> Callable[[int, int], None]:
+def _every(say: Say, step: int = 10_000) -> Callable[[int, int], None]:
     def progress(done: int, of: int) -> None:
-        if done % 10_000 == 0:
+        if done % step == 0:
             say(f"{done} of {of}")
 
     return progress

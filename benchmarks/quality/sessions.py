@@ -18,19 +18,21 @@ from typing import Any
 import msgspec
 import numpy as np
 from benchmarks.quality import session_baselines as baselines
-from benchmarks.quality import session_ranked
+from benchmarks.quality import session_plot, session_ranked
 from benchmarks.quality.machine import machine
+from benchmarks.quality.scenarios import label
 from benchmarks.quality.session_data import Cases, Split, cases, load
 from benchmarks.quality.session_ranks import Ranks, hit_rate, knn_ranks, reciprocal_rank
+from benchmarks.quality.session_sources import query_us
 from benchmarks.quality.session_tuning import GRID, sized, tune
 
 from benchmarks import documents
+from opportune.learn.candidate_rows import cases_of
 from opportune.learn.ranker_training import RankerConfig
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import SessionKnnConfig
-from opportune.recommend.source import Query
 
-TIMED_QUERIES = 5000
+TUNED = "sessions/knn-tuned"
 RESAMPLES = 500
 
 
@@ -39,9 +41,17 @@ def say(text: str) -> None:
 
 
 def run(
-    split: Split, *, evaluations: int, share: float, sampled: int, ranker_cases: int, seed: int
+    split: Split,
+    *,
+    evaluations: int,
+    share: float,
+    sampled: int,
+    ranker_cases: int,
+    passes: int,
+    ablation: bool,
+    seed: int,
 ) -> dict[str, Any]:
-    started = time.perf_counter()
+    started, began_cpu = time.perf_counter(), time.process_time()
     asked = cases(split.test)
     say(f"{len(split.train)} train, {len(split.test)} test sessions, {len(asked)} cases, {split.items} items")
     tuned = tune(
@@ -50,32 +60,39 @@ def run(
     tuning_s = time.perf_counter() - started
 
     methods: dict[str, Callable[[], Ranks]] = {
-        "popular": lambda: baselines.popularity(split.train, split.items, asked),
-        "session popularity (S-POP)": lambda: baselines.session_popularity(asked),
-        "Markov chain": lambda: baselines.markov(split.train, split.items, asked),
-        "sequential rules (SR)": lambda: baselines.sequential_rules(split.train, split.items, asked),
-        "association rules (AR)": lambda: baselines.association_rules(split.train, split.items, asked),
-        "item-kNN": lambda: baselines.item_knn(split.train, split.items, asked),
-        "V-SKNN, textbook": lambda: _fitted(split, SessionKnnConfig.textbook(), asked)[1],
-        "session-kNN, shipped defaults": lambda: _fitted(split, SessionKnnConfig(), asked)[1],
+        "sessions/popular": lambda: baselines.popularity(split.train, split.items, asked),
+        "sessions/s-pop": lambda: baselines.session_popularity(asked),
+        "sessions/markov": lambda: baselines.markov(split.train, split.items, asked),
+        "sessions/sr": lambda: baselines.sequential_rules(split.train, split.items, asked),
+        "sessions/ar": lambda: baselines.association_rules(split.train, split.items, asked),
+        "sessions/item-knn": lambda: baselines.item_knn(split.train, split.items, asked),
+        "sessions/v-sknn": lambda: _fitted(split, SessionKnnConfig.textbook(), asked)[1],
+        "sessions/knn-default": lambda: _fitted(split, SessionKnnConfig(), asked)[1],
     }
     results = {}
     for name, method in methods.items():
-        say(f"test: {name}")
+        say(f"test: {label(name)}")
         results[name] = measures(method(), asked, seed)
     say("test: session-kNN, tuned on train")
     source, ranks = _fitted(split, tuned.config, asked)
-    results["session-kNN, tuned on train"] = measures(ranks, asked, seed)
+    results[TUNED] = measures(ranks, asked, seed)
+    timed = cases_of(split.test.interactions(), timed=False)
+    costs = {TUNED: query_us(source, timed, seed)}
     ranker: dict[str, Any] = {}
     if ranker_cases:
         whole = session_ranked.run(
-            split, tuned.config, RankerConfig(seed=seed), share=share, cases=ranker_cases, seed=seed, say=say
+            split,
+            tuned.config,
+            RankerConfig(seed=seed),
+            share=share,
+            cases=ranker_cases,
+            passes=passes,
+            ablation=ablation,
+            seed=seed,
+            say=say,
         )
-        results["ranked"] = measures(whole.ranks, asked, seed)
-        results["ranked, index living through test (prequential)"] = measures(whole.live_ranks, asked, seed)
-        results["ranked, trained on sampled negatives (ablation)"] = measures(
-            whole.sampled_ranks, asked, seed
-        )
+        results.update({name: measures(ranks, asked, seed) for name, ranks in whole.ranks.items()})
+        costs.update(whole.costs_us)
         ranker = whole.report
     return {
         "ranker": ranker,
@@ -85,7 +102,9 @@ def run(
         "test_sessions": len(split.test),
         "seed": seed,
         "results": results,
-        "query_us": query_times(source, asked, seed),
+        "costs_us": costs,
+        "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(time.process_time() - began_cpu, 1),
         "tuning": {
             "evaluations": tuned.evaluations,
             "seconds": round(tuning_s, 1),
@@ -126,20 +145,8 @@ def measures(ranks: Ranks, asked: Cases, seed: int) -> dict[str, Any]:
     }
 
 
-def query_times(source: SessionKnn, asked: Cases, seed: int) -> dict[str, float]:
-    """Processor microseconds of ``recommend`` with 100 candidates as a decision calls it, from Python."""
-    rng = np.random.default_rng(seed)
-    times = []
-    for case in rng.choice(len(asked), min(TIMED_QUERIES, len(asked)), replace=False):
-        session = asked.item[asked.first[case] : asked.at[case]]
-        query = Query(
-            session, np.zeros(len(session), np.int8), np.zeros(len(session), np.float32), now=0, count=100
-        )
-        started = time.thread_time_ns()
-        source.recommend(query)
-        times.append((time.thread_time_ns() - started) / 1000)
-    p50, p90, p99 = np.percentile(times, (50, 90, 99))
-    return {"p50": round(float(p50), 1), "p90": round(float(p90), 1), "p99": round(float(p99), 1)}
+def _cost(cost: dict[str, Any]) -> str:
+    return f"{cost['p50']:.0f} / {cost['p90']:.0f} / {cost['p99']:.0f}"
 
 
 def table(report: dict[str, Any]) -> str:
@@ -152,13 +159,13 @@ def table(report: dict[str, Any]) -> str:
     for name, result in report["results"].items():
         hr, mrr = result["hr20_interval"], result["mrr20_interval"]
         lines.append(
-            f"{name:50}{result['hr20']:8.2f}{hr[0]:9.2f}-{hr[1]:5.2f} "
+            f"{label(name):50}{result['hr20']:8.2f}{hr[0]:9.2f}-{hr[1]:5.2f} "
             f"{result['mrr20']:10.2f}{mrr[0]:9.2f}-{mrr[1]:5.2f}"
         )
-    times, tuning = report["query_us"], report["tuning"]
+    tuning = report["tuning"]
     lines += [
         "",
-        f"query p50 / p90 / p99: {times['p50']} / {times['p90']} / {times['p99']} us of processor time",
+        *(f"{label(name)}: {_cost(cost)} us of processor time" for name, cost in report["costs_us"].items()),
         f"tuned in {tuning['seconds']} s, {tuning['evaluations']} evaluations on the last "
         f"{tuning['validation_share_of_train']:.0%} of train: "
         f"{tuning['validation_hr20']} / {tuning['validation_mrr20']}",
@@ -168,29 +175,32 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def markdown(report: dict[str, Any]) -> str:
+def markdown(report: dict[str, Any], picture: str) -> str:
     """The table of a document."""
     lines = [
         f"{report['cases']:,} cases of {report['test_sessions']:,} test sessions, {report['items']:,} items, "
         f"seed {report['seed']}; intervals by bootstrap over sessions.",
         "",
-        "| | HR@20 | 95 % | MRR@20 | 95 % |",
-        "|---|---|---|---|---|",
+        "| scenario | | HR@20 | 95 % | MRR@20 | 95 % | us a query, p50 / p90 / p99 |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, result in report["results"].items():
         hr, mrr = result["hr20_interval"], result["mrr20_interval"]
         lines.append(
-            f"| {name} | {result['hr20']:.2f} | {hr[0]:.2f}-{hr[1]:.2f} "
-            f"| {result['mrr20']:.2f} | {mrr[0]:.2f}-{mrr[1]:.2f} |"
+            f"| `{name}` | {label(name)} | {result['hr20']:.2f} | {hr[0]:.2f}-{hr[1]:.2f} "
+            f"| {result['mrr20']:.2f} | {mrr[0]:.2f}-{mrr[1]:.2f} "
+            f"| {_cost(report['costs_us'][name]) if name in report['costs_us'] else ''} |"
         )
-    times, tuning = report["query_us"], report["tuning"]
+    tuning = report["tuning"]
     lines += [
         "",
-        f"Query p50 / p90 / p99: {times['p50']} / {times['p90']} / {times['p99']} us of processor time. "
-        f"Tuned in {tuning['seconds']} s with {tuning['evaluations']} evaluations on the last "
+        f"The whole run: {report['cpu_seconds']:.0f} s of processor time. Session-kNN tuned "
+        f"in {tuning['seconds']} s with {tuning['evaluations']} evaluations on the last "
         f"{tuning['validation_share_of_train']:.0%} of train. "
         + ", ".join(f"{key} {value}" for key, value in report["machine"].items())
         + ".",
+        "",
+        f"![HR@20 and MRR@20 against microseconds a query](pictures/{picture})",
     ]
     return "\n".join(lines)
 
@@ -202,12 +212,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--evaluations", type=int, default=120, help="configurations tried at most")
+    parser.add_argument("--evaluations", type=int, default=40, help="configurations tried at most")
     parser.add_argument("--validation-share", type=float, default=0.07, help="last share of train sessions")
     parser.add_argument("--validation-sessions", type=int, default=3000, help="sessions sampled from it")
     parser.add_argument(
         "--ranker-cases", type=int, default=40_000, help="cases that the ranker learns from, 0 for no ranker"
     )
+    parser.add_argument(
+        "--sequence-passes", type=int, default=3, help="over train, of the sequence model; 0 for none"
+    )
+    parser.add_argument("--ablation", action="store_true", help="also train on sampled negatives")
     parser.add_argument("--write-docs", type=Path, metavar="FILE", help="put the table into a document")
     parser.add_argument("--name", default="sessions", help="what the document calls this data")
     options = parser.parse_args(arguments)
@@ -222,10 +236,14 @@ def main(arguments: list[str] | None = None) -> int:
         share=options.validation_share,
         sampled=options.validation_sessions,
         ranker_cases=options.ranker_cases,
+        passes=options.sequence_passes,
+        ablation=options.ablation,
         seed=options.seed,
     )
     if options.write_docs:
-        documents.put(options.write_docs, f"quality-{options.name}", markdown(report))
+        picture = options.write_docs.parent / "pictures" / f"quality-{options.name}.svg"
+        session_plot.draw(report, picture)
+        documents.put(options.write_docs, f"quality-{options.name}", markdown(report, picture.name))
     print(msgspec.json.encode(report).decode() if options.json else table(report))
     return 0
 

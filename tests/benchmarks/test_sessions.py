@@ -10,13 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from benchmarks.quality import session_baselines as baselines
+from benchmarks.quality import session_ranked
+from benchmarks.quality.scenarios import SCENARIOS, fallen
 from benchmarks.quality.session_data import Sessions, cases, load
+from benchmarks.quality.session_plot import draw
 from benchmarks.quality.session_ranks import DEPTH, knn_ranks
 from benchmarks.quality.session_tuning import GRID, sized, tune
 from benchmarks.quality.sessions import main, measures
 
+from opportune.recommend.sequence_model import SequenceModel, neighbours_of
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import MAX_SESSION, SessionKnnConfig
+from opportune.recommend.source import Interactions
 from opportune.testing.sources import query
 
 
@@ -125,7 +130,20 @@ def test_tuning_never_sees_test_and_repeats_itself() -> None:
     assert set(GRID) <= set(SessionKnnConfig.__struct_fields__)
 
 
-def test_the_command_prints_json_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def trained(history: Interactions, items: int, *_: object, **__: object) -> SequenceModel:
+    """In place of training, which takes JAX and its compiler."""
+    vectors = np.random.default_rng(1).normal(size=(items, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    square, flat = np.zeros((4, 4), np.float32), np.zeros(4, np.float32)
+    return SequenceModel(
+        vectors, square, flat, flat, square, flat, neighbours_of(vectors, square, 10), sharpness=5.0
+    )
+
+
+def test_the_command_prints_json_and_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_ranked, "train_sequence", trained)
     write(tmp_path, walks(6, 200), walks(7, 30))
     assert main([str(tmp_path), "--json", "--evaluations", "3", "--seed", "9"]) == 0
     captured = capsys.readouterr()
@@ -134,12 +152,38 @@ def test_the_command_prints_json_and_a_table(tmp_path: Path, capsys: pytest.Capt
     assert report["cases"] == len(cases(sessions(*walks(7, 30))))
     assert report["seed"] == 9
     assert report["tuning"]["evaluations"] == 3
-    assert set(report["results"]) >= {"popular", "V-SKNN, textbook", "session-kNN, tuned on train"}
-    tuned = report["results"]["session-kNN, tuned on train"]
-    assert tuned["hr20"] > report["results"]["session popularity (S-POP)"]["hr20"]
+    assert set(report["results"]) >= {"sessions/popular", "sessions/v-sknn", "sessions/knn-tuned"}
+    tuned = report["results"]["sessions/knn-tuned"]
+    assert tuned["hr20"] > report["results"]["sessions/s-pop"]["hr20"]
     assert tuned["hr20_interval"][0] <= tuned["hr20"] <= tuned["hr20_interval"][1]
-    assert main([str(tmp_path), "--evaluations", "2"]) == 0
+    assert set(report["results"]) | {"sessions/ranked-sampled-negatives"} == set(SCENARIOS)
+    assert set(report["costs_us"]) <= set(report["results"])
+    assert main([str(tmp_path), "--evaluations", "2", "--ranker-cases", "0"]) == 0
     assert "session-kNN, tuned on train" in capsys.readouterr().out
+
+
+def test_what_fell_by_more_than_its_tolerance_is_named() -> None:
+    before = {
+        "sessions/ranked": {"hr20": 56.0, "mrr20": 21.0},
+        "sessions/popular": {"hr20": 1.0, "mrr20": 0.2},
+    }
+    now = {"sessions/ranked": {"hr20": 55.8, "mrr20": 20.7}, "sessions/popular": {"hr20": 1.0, "mrr20": 0.2}}
+    assert fallen(now, before) == ["sessions/ranked mrr20: 20.70, was 21.00, may fall by 0.20"]
+    assert fallen({"sessions/sequence": {"hr20": 1.0, "mrr20": 1.0}}, before) == []
+
+
+def test_the_picture_is_the_same_for_the_same_report(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
+    interval = {"hr20_interval": [50.0, 52.0], "mrr20_interval": [18.0, 19.0]}
+    report = {
+        "results": {"sessions/ranked": {"hr20": 51.0, "mrr20": 18.5, **interval}},
+        "costs_us": {"sessions/ranked": {"p50": 400.0, "p90": 500.0, "p99": 900.0}},
+    }
+    draw(report, tmp_path / "a.svg")
+    first = (tmp_path / "a.svg").read_bytes()
+    draw(report, tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").read_bytes() == first
+    assert first.count(b"<!-- ranked -->") == 2
 
 
 def test_a_folder_without_sessions_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def features(
 
 
 def test_every_column_has_a_name_and_a_meaning() -> None:
-    assert len(FEATURES) == COLUMNS == 12 + 29 + 4 * 3
+    assert len(FEATURES) == COLUMNS == 12 + 29 + 5 * 3
     assert NAMES[FIRST_OF_SOURCES] == "blend_score"
     assert all(FEATURES.values())
 
@@ -179,6 +179,6 @@ def test_the_ranker_scores_what_its_features_say() -> None:
     assert score.tolist() == [1.0 if item in (2, 3) else 0.0 for item in many]
     wrong = TreeScorer(Forest((*NAMES[:-1], "x"), (), Link("identity")))
     with pytest.raises(
-        InvalidDefinition, match="than this version computes, saw 'content_rank, x': train it"
+        InvalidDefinition, match="than this version computes, saw 'sequence_rank, x': train it"
     ):
         LearnedRanker("ranker/test", wrong, signals([1]), no_items())

@@ -11,6 +11,7 @@ from opportune.recommend.blend import blend_slate
 from opportune.recommend.rank_features import COLUMNS, ItemTable, fill_features, no_items
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.ranker import source_scores
+from opportune.recommend.sequence import SequenceSource
 from opportune.recommend.slate import Slate
 from opportune.recommend.source import CandidateSource, Interactions, Items, Query
 
@@ -29,6 +30,7 @@ class CandidateStage:
         self.signals = signals
         self.count = count
         self.items: ItemTable = no_items()
+        self._sequence = next((source for source in self.sources if isinstance(source, SequenceSource)), None)
         self._weight = np.array([weight for _, weight in sources], np.float64)
         self._slate = Slate(len(sources), count)
         self._columns = np.zeros((COLUMNS, count), np.float32)
@@ -50,7 +52,8 @@ class CandidateStage:
         for place, source in enumerate(self.sources):
             self._slate.ask(place, source, query)
         found = blend_slate(self._slate, self._weight, self.count)
-        scores = source_scores(found.scores, found.said, self.names)
+        fits = None if self._sequence is None else self._sequence.fits(query, found.items)
+        scores = source_scores(found.scores, found.said, self.names, fits)
         fill_features(
             self.signals.arrays,
             self.items,

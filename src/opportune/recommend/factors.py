@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from opportune.recommend.columns import newest_of_session
+from opportune.recommend.open_sessions import OpenSessions
 from opportune.recommend.source import Candidates, Interactions, Query
 from opportune.recommend.vectors import ItemVectors
 
 Vectors = npt.NDArray[np.float32]
-OPEN_SESSIONS = 20_000
-SESSION_ITEMS = 20
 
 
 class FactorModel(msgspec.Struct, frozen=True):
@@ -51,7 +48,7 @@ class Factors:
         self._index = ItemVectors(self.model.vectors.shape[1])
         known = np.flatnonzero(self._known)
         self._index.put(known.tolist(), self.model.vectors[known])
-        self._open: OrderedDict[int, list[tuple[int, int]]] = OrderedDict()
+        self._open = OpenSessions()
         self._sums: dict[int, tuple[npt.NDArray[np.float64], int]] = {}
 
     def fit(self, interactions: Interactions) -> None:
@@ -65,17 +62,9 @@ class Factors:
         for session, item, kind in zip(*(column.tolist() for column in columns), strict=True):
             if not 0 <= kind < len(self.model.weight):
                 continue
-            before = self._open.get(session)
-            if item < trained and item >= 0 and self._known[item]:
-                if before is None:
-                    before = self._open[session] = []
-                    if len(self._open) > OPEN_SESSIONS:
-                        self._open.popitem(last=False)
-                else:
-                    self._open.move_to_end(session)
-                before.append((item, kind))
-                del before[:-SESSION_ITEMS]
-            elif before and item >= 0:
+            if 0 <= item < trained and self._known[item]:
+                self._open.add(session, item, kind)
+            elif item >= 0 and (before := self._open.before(session)):
                 taste = self.fold_in([i for i, _ in before], [k for _, k in before])
                 total, n = self._sums.get(item, (np.zeros(len(taste)), 0))
                 self._sums[item] = total + taste, n + 1

@@ -18,8 +18,9 @@ from opportune.recommend.rank_signals import LATELY, LONG, NOW, Signals, pair_we
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-SOURCES = ("blend", "session_knn", "covisitation", "content")
-"""Whose scores are features: the blend, which orders the candidates, and sources by their permanent name."""
+SOURCES = ("blend", "session_knn", "covisitation", "content", "sequence")
+"""Whose scores are features: the blend, which orders the candidates, and sources by their permanent name. The
+sequence model scores every candidate, whoever proposed it."""
 LAST_ITEMS = 8
 """Distinct items of the session, newest first, that candidates are compared with."""
 

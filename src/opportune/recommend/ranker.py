@@ -12,9 +12,12 @@ import numpy as np
 from opportune.errors import InvalidDefinition
 from opportune.recommend.rank_features import COLUMNS, FEATURES, SOURCES, ItemTable, fill_features
 from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.sequence import SequenceSource
 from opportune.recommend.source import Floats, Items, Query
 from opportune.recommend.tree_kernel import BLOCK
 from opportune.recommend.tree_scorer import TreeScorer, room_for
+
+_SEQUENCE = SOURCES.index(SequenceSource.name)
 
 
 @lru_cache(maxsize=256)
@@ -23,21 +26,27 @@ def _rows_of(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     return tuple((at, names.index(name)) for at, name in enumerate(SOURCES) if name in names)
 
 
-def source_scores(blended: Floats, said: Floats, names: tuple[str, ...]) -> Floats:
+def source_scores(
+    blended: Floats, said: Floats, names: tuple[str, ...], fits: Floats | None = None
+) -> Floats:
     """The ``scores`` of :func:`fill_features`: the blend's, and those of the sources that are features.
-    ``said`` (at least len(names), n) is what each named source scored."""
+    ``said`` (at least len(names), n) is what each named source scored; ``fits`` (n,) what the sequence model
+    thinks of every candidate."""
     scores = np.zeros((len(SOURCES), len(blended)), np.float32)
     scores[0] = blended
     for at, place in _rows_of(names):
         scores[at] = said[place]
+    if fits is not None:
+        scores[_SEQUENCE] = fits
     return scores
 
 
 class LearnedRanker:
     """Scores candidates with a forest over :data:`FEATURES`. About 0.1 ms for 100 candidates and 60 trees.
 
-    ``name`` goes into the decision record; ``outcomes`` are forests of chances. Raises
-    :class:`InvalidDefinition` for a model whose features are not those of this version.
+    ``name`` goes into the decision record; ``outcomes`` are forests of chances; ``sequence`` is the sequence
+    model that it was trained with, if any. Raises :class:`InvalidDefinition` for a model whose features are
+    not those of this version.
     """
 
     def __init__(
@@ -47,6 +56,7 @@ class LearnedRanker:
         signals: RankSignals,
         items: ItemTable,
         outcomes: Mapping[str, TreeScorer] = MappingProxyType({}),
+        sequence: SequenceSource | None = None,
     ) -> None:
         if scorer.features != tuple(FEATURES):
             missing = sorted(set(FEATURES) ^ set(scorer.features))
@@ -61,6 +71,7 @@ class LearnedRanker:
         self._scorer = scorer
         self._signals = signals
         self._items = items
+        self._sequence = sequence
         self._columns = np.zeros((COLUMNS, BLOCK), np.float32)
 
     def score(
@@ -98,6 +109,7 @@ class LearnedRanker:
         n = len(items)
         if self._columns.shape[1] < n:
             self._columns = np.zeros((COLUMNS, room_for(n)), np.float32)
+        fits = None if self._sequence is None else self._sequence.fits(query, items)
         fill_features(
             self._signals.arrays,
             self._items,
@@ -105,7 +117,7 @@ class LearnedRanker:
             query.kind,
             query.age_s,
             items,
-            source_scores(blended, said, sources),
+            source_scores(blended, said, sources, fits),
             self._columns,
         )
 
