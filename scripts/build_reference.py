@@ -418,8 +418,8 @@ def placements_page() -> str:
 
 
 SOURCE_WORDS = {
-    "factors": "what matrix factorization puts near the session (implicit ALS); proposes nothing until `opportune "
-    "train --model factors` was made live",
+    "factors": "what matrix factorization puts near the session (implicit ALS); proposes nothing until "
+    "`opportune train --model factors` was made live",
     "microsegments": "what is popular among sessions of the same kind (k-means); proposes nothing until "
     "`opportune train --model microsegments` was made live",
     "attributes": "what is most touched among items of the categories, brands and price bands of the "

@@ -85,7 +85,7 @@ def test_everything_can_be_said_in_yaml() -> None:
             "    sources: [{source: magic}]",
             r"unknown candidate source, saw 'magic', at placements.yaml "
             r"\$.placements\[0\].sources\[0\].source: use one of attributes, content, "
-            r"content_meaning, covisitation, given, most_bought, popular,",
+            r"content_meaning, covisitation, factors, given, microsegments, most_bought, popular,",
         ),
         (
             "    fallbacks: [popular, magic]",
