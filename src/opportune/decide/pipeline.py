@@ -8,7 +8,7 @@ alone, else what is popular in this context, else the placement's own items, els
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -183,7 +183,7 @@ class _Slot:
         ranker, assigned = world.ranker, NOT_ASSIGNED
         eligibility = eligible(self.placement, self.person)
         if world.variants is not None and eligibility.shown:
-            ranker, assigned = self._try(world.variants)
+            ranker, assigned = self._try(world.variants, elsewhere)
             eligibility = eligible(self.placement, self.person)
         placement = self.placement
         given = self._given()
@@ -204,15 +204,7 @@ class _Slot:
             score = stages.run_if_time("rank", self._ranking(pool, ranker, query, features), score)
         if world.watch is not None and ranker is world.ranker and not pool.foretold:
             self._tell(world.watch, pool, score, query, features, count)
-        policy = Known(
-            place=self.place,
-            session=self.session,
-            bought=self.known.bought,
-            dismissed=self.known.dismissed,
-            exclude=self.request.exclude,
-            elsewhere=elsewhere,
-            now=self.now,
-        )
+        policy = self._policy(elsewhere)
         if eligibility.shown:
             verdict = self._fill(pool, score, policy, count, query, only_given=given is not None)
         else:
@@ -262,10 +254,21 @@ class _Slot:
             decision.explanation = explain(record)
         return decision, record
 
-    def _try(self, variants: Variants) -> tuple[Ranker | None, Assigned]:
+    def _policy(self, elsewhere: set[int]) -> Known:
+        return Known(
+            place=self.place,
+            session=self.session,
+            bought=self.known.bought,
+            dismissed=self.known.dismissed,
+            exclude=self.request.exclude,
+            elsewhere=elsewhere,
+            now=self.now,
+        )
+
+    def _try(self, variants: Variants, elsewhere: set[int]) -> tuple[Ranker | None, Assigned]:
         """Find the arms and become the placement that they make of it."""
         own = (Variant(self.placement), NOT_ASSIGNED)
-        variant, assigned = self.stages.run("assignment", partial(self._assign, variants), own)
+        variant, assigned = self.stages.run("assignment", partial(self._assign, variants, elsewhere), own)
         self.placement = variant.placement
         ranker = self.world.ranker
         if variant.ranker == NO_RANKER:
@@ -277,7 +280,7 @@ class _Slot:
             self.stages.degrade("rank", f"there is no ranker {variant.ranker}")
         return ranker, assigned
 
-    def _assign(self, variants: Variants) -> tuple[Variant, Assigned]:
+    def _assign(self, variants: Variants, elsewhere: set[int]) -> tuple[Variant, Assigned]:
         person, context = self.person, self.request.context
         subject = Subject(
             identifiers=self.known.identifiers,
@@ -286,6 +289,9 @@ class _Slot:
             attributes=lambda: attributes(person.features(self.now), person.traits, context),
             context=context,
         )
+        if variants.ranks(self.placement.name):
+            subject.may_show = partial(self._may_show, elsewhere)
+            subject.places = self.request.count or self.placement.count
         return variants.assign(self.placement, subject, self.now)
 
     def _ranking(
@@ -302,6 +308,16 @@ class _Slot:
                 )
             self.stages.degrade("rank", f"{ranker.name} has no model of {', '.join(missing)}")
         return partial(rank, pool, ranker, query, features)
+
+    def _may_show(self, elsewhere: set[int], item_ids: Sequence[str]) -> set[str]:
+        """Which of the items the placement's filters let through for this person, here and now."""
+        catalog = self.world.catalog
+        numbers = catalog.numbers(item_ids)
+        bare = msgspec.structs.replace(self.placement, rules=(), diversity=None)
+        pool = empty_pool(bare)
+        pool.add(PINNED, _just_there(numbers), 0)
+        allowed = choose(bare, pool, pool.score, self._policy(elsewhere), catalog, max(len(pool), 1)).shown
+        return {catalog.ids[number] for number in pool.item[allowed].tolist()}
 
     def _tell(
         self, watch: Watch, pool: Pool, score: Floats, query: Query, features: dict[str, Any], count: int
@@ -358,8 +374,7 @@ class _Slot:
         pins = [rule.pin for rule in self.placement.rules if rule.pin and rule.rank <= count]
         if pins:
             numbers = self.world.catalog.numbers(pins)
-            nothing = np.zeros(len(numbers), dtype=np.float32)
-            pool.add(PINNED, Candidates(numbers, nothing, np.full(len(numbers), -1, dtype=np.int32)), 0)
+            pool.add(PINNED, _just_there(numbers), 0)
         return pool
 
     def _fill(
@@ -405,6 +420,12 @@ class _Slot:
             if verdict is None
             else verdict
         )
+
+
+def _just_there(numbers: Items) -> Candidates:
+    """Items without a score and without anything that they are because of."""
+    nothing = np.zeros(len(numbers), dtype=np.float32)
+    return Candidates(numbers, nothing, np.full(len(numbers), -1, dtype=np.int32))
 
 
 def _for_segments(placement: Placement, features: Mapping[str, Any]) -> Placement:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from opportune.clock import Millis
-from opportune.decide.placement import Placement, Placements, check_sources
+from opportune.decide.placement import Placement, Placements, Rule, check_sources
 from opportune.errors import InvalidDefinition
 from opportune.experiments.assignment import Assigned, Assigner, Assignment, Choosers, Subject
 from opportune.experiments.definitions import NO_CHANGE, Change, Experiments
@@ -83,9 +83,22 @@ class Variants:
         assigned = self.assigner.assign(placement.name, subject, now)
         return self.variant(placement, assigned.assignments), assigned
 
+    def ranks(self, placement: str) -> bool:
+        """Whether some experiment at the placement ranks items, and so asks what may be shown."""
+        return self.assigner.ranks(placement)
+
     def variant(self, placement: Placement, assignments: Sequence[Assignment]) -> Variant:
         """The placement with every arm's change applied, in order; arms that no longer exist change nothing.
-        Made once per combination."""
+        Made once per combination. The items of a ranking are pinned to the top."""
+        found = self._changed(placement, assignments)
+        pinned = self.assigner.pinned(assignments)
+        if not pinned:
+            return found
+        pins = tuple([Rule(pin=item, rank=rank) for rank, item in enumerate(pinned, start=1)])
+        made = msgspec.structs.replace(found.placement, rules=(*pins, *found.placement.rules))
+        return Variant(made, found.ranker)
+
+    def _changed(self, placement: Placement, assignments: Sequence[Assignment]) -> Variant:
         arms = tuple([pair for a in assignments if (pair := (a.experiment, a.arm)) in self._changes])
         if not arms:
             return Variant(placement)

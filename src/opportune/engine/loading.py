@@ -28,7 +28,7 @@ from opportune.events.accounting import Accounting
 from opportune.events.dead_letters import DeadLetters
 from opportune.events.dedupe import Dedupe
 from opportune.events.event import Event
-from opportune.experiments.bandits.running import Bandits, Known
+from opportune.experiments.bandits.running import Bandits, Known, Running
 from opportune.experiments.switch import Switches
 from opportune.identity.reviews import Reviews
 from opportune.profiles.schema import ProfileSchema
@@ -121,7 +121,7 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
     reviews = Reviews(suspects={}, corrections=[])
     if REVIEWS_BLOB in blobs:
         reviews = msgspec.msgpack.decode(store.read_blob(REVIEWS_BLOB), type=Reviews)
-    bandits = Known(learnt={}, waiting={})
+    bandits = Known(learnt={}, waiting={}, standing={}, traffic={})
     if BANDITS_BLOB in blobs:
         bandits = msgspec.msgpack.decode(store.read_blob(BANDITS_BLOB), type=Known)
     return State(
@@ -137,7 +137,11 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
         reviews=reviews,
         bandits=Bandits(
             {
-                e.id: (e.bandit, e.bandit.bandit(tuple(arm.id for arm in e.variants())))
+                e.id: Running(
+                    e.bandit,
+                    e.bandit.bandit(tuple(arm.id for arm in e.variants())),
+                    {str(arm.value): arm.id for arm in e.variants()} if e.bandit.show else {},
+                )
                 for e in workspace.experiments
                 if e.bandit is not None
             },

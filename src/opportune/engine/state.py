@@ -171,16 +171,15 @@ class State:
             outcomes: DecisionOutcomes = records.touch(keys.OUTCOMES + event.decision_id)
             if seq > outcomes.offset:
                 outcomes.fold(event, seq)
-            if self.bandits.allocations:
-                kinds = {outcome.kind for outcome in outcomes_of(event)}
-                if kinds:
-                    self.bandits.outcome(seq, event.decision_id, event.time, kinds)
+            if self.bandits.running:
+                came = [(outcome.kind, outcome.item_id) for outcome in outcomes_of(event)]
+                if came:
+                    self.bandits.outcome(seq, event.decision_id, event.time, came)
 
     def learn_decision(self, seq: int, record: DecisionRecord) -> None:
         """What a decision teaches everybody: how often a bandit's arms were chosen."""
-        if self.bandits.allocations and record.assignments:
-            words = [(a.experiment, a.arm, a.x) for a in record.assignments if a.why == "bandit"]
-            self.bandits.decided(seq, record.decision_id, record.time, words)
+        if self.bandits.running and record.assignments:
+            self.bandits.decided(seq, record.decision_id, record.time, record.assignments)
 
     def _consent(self, seq: int, event: Event, said: Statement) -> None:
         """Remember what the event says about consent under each identifier that it names. An event that may

@@ -24,11 +24,14 @@ from opportune.experiments.definitions import (
 from opportune.experiments.hashing import hasher, layer_hasher
 from opportune.profiles.exposed import stands
 
-Why = Literal["assigned", "sticky", "shipped", "removed", "bandit"]
+Why = Literal["assigned", "sticky", "shipped", "removed", "bandit", "apprentice", "baseline"]
 """``assigned`` by the hash; ``sticky`` because an exposure stands; ``shipped`` to everybody; ``removed``: the
 arm that stands is no longer in the definition, so the unit sees the placement as it is; ``bandit`` by what it
-has learnt: the unit keeps its draw, and so its arm while the shares stand."""
+has learnt: the unit keeps its draw, and so its arm while the shares stand; ``apprentice``: the first arm,
+while a bandit learns from it; ``baseline``: the first arm again, because the bandit earned less."""
 
+
+MAX_PLACES = 20
 
 Choosers = Callable[[str, Millis], Chooser]
 """(experiment, now) -> what its bandit draws from."""
@@ -37,7 +40,8 @@ Choosers = Callable[[str, Millis], Chooser]
 class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One experiment's word on one unit. ``key`` is what the exposure is kept under, empty when it is not;
     ``propensity`` is the chance that this unit had of this arm among those in the experiment. ``x`` is what a
-    contextual bandit knew."""
+    contextual bandit knew, ``would`` the probability that an apprentice would have given to the arm. Arms of
+    a ranking are one assignment each, from the top; each one's propensity is given those above it."""
 
     experiment: str
     arm: str
@@ -46,6 +50,7 @@ class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     why: Why = "assigned"
     key: str = ""
     x: tuple[float, ...] = ()
+    would: float = 0.0
 
 
 class Assigned(msgspec.Struct, frozen=True):
@@ -60,13 +65,16 @@ NOT_ASSIGNED = Assigned()
 
 class Subject(msgspec.Struct):
     """Who asks. ``identifiers`` are strongest first, ``exposed`` is what stands, ``attributes`` is called
-    only when an audience has conditions."""
+    only when an audience has conditions. ``may_show`` says which of some items may be shown to them here,
+    where a bandit ranks items (all of them without it); ``places`` is how many are shown."""
 
     identifiers: Sequence[str]
     session_id: str
     exposed: Mapping[str, Mapping[str, Millis]]
     attributes: Callable[[], Attributes]
     context: Mapping[str, Any] = {}
+    may_show: Callable[[Sequence[str]], Collection[str]] | None = None
+    places: int = MAX_PLACES
 
 
 class _Compiled:
@@ -74,7 +82,7 @@ class _Compiled:
 
     __slots__ = (
         "_ramp", "arms", "audience", "changes", "chooser", "coverage", "definition", "draw", "end", "id",
-        "layer_draw", "period", "ranges", "slots", "start", "unit", "weights",
+        "items", "layer_draw", "only", "period", "ranges", "show", "slots", "start", "unit", "weights",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +91,13 @@ class _Compiled:
         variants = definition.variants()
         self.chooser = choosers if definition.bandit is not None else None
         self.definition = definition
+        self.show = definition.bandit.show if definition.bandit is not None else 0
+        self.items = {arm.id: str(arm.value) for arm in variants} if self.show else {}
+        self.only = {
+            arm.id: holds
+            for arm in variants
+            if (holds := audience(arm.only, f"{definition.id} {arm.id}")) is not None
+        }
         self.id = definition.id
         self.unit = definition.unit
         self.arms = [arm.id for arm in variants]
@@ -150,35 +165,71 @@ class _Compiled:
             return f"{self.id}|{value}"
         return ""
 
-    def assign(self, subject: Subject, now: Millis) -> Assignment | None:
-        """The arm, or None for a unit that is not in."""
+    def assign(self, subject: Subject, now: Millis) -> tuple[Assignment, ...]:
+        """The arm, several of them for a ranking, none for a unit that is not in."""
         ship = self.definition.ship
         if ship:
-            return Assignment(self.id, ship, "", 1.0, "shipped")
+            return (Assignment(self.id, ship, "", 1.0, "shipped"),)
         if (self.start is not None and now < self.start) or (self.end is not None and now >= self.end):
-            return None
+            return ()
         value = self.value(subject, now)
         if not value:
-            return None
+            return ()
         key = self.key(value)
         arms = subject.exposed.get(key) if key else None
         if arms:
             arm = stands(arms)
             if arm in self.changes:
-                return Assignment(self.id, arm, value, self.weights[self.arms.index(arm)], "sticky", key)
-            return Assignment(self.id, arm, value, 1.0, "removed")
+                weight = self.weights[self.arms.index(arm)]
+                return (Assignment(self.id, arm, value, weight, "sticky", key),)
+            return (Assignment(self.id, arm, value, 1.0, "removed"),)
         if self.layer_draw is not None and not self.slots[0] <= self.layer_draw(value) < self.slots[1]:
-            return None
+            return ()
         if self.audience is not None and not self.audience(subject.attributes()):
-            return None
+            return ()
         if self.chooser is not None:
-            x = self._inputs(subject)
-            drawn = self.chooser(self.id, now).choose(self.draw(value), x)
-            return Assignment(self.id, drawn.arm, value, drawn.propensity, "bandit", "", x)
+            return self._by_bandit(self.chooser(self.id, now), subject, value)
         index = choose(self.draw(value), self.ranges_at(now) if self._ramp else self.ranges)
         if index < 0:
+            return ()
+        return (Assignment(self.id, self.arms[index], value, self.weights[index], "assigned", key),)
+
+    def _by_bandit(self, chooser: Chooser, subject: Subject, value: str) -> tuple[Assignment, ...]:
+        """What the bandit draws among the arms that this unit may see; none when there is no such arm, or,
+        while the first arm is served, when that may not be shown."""
+        x = self._inputs(subject)
+        allowed = self._allowed(subject)
+        if allowed is not None and not allowed:
+            return ()
+        if self.show:
+            draws = [self.draw(f"{value}|{place}") for place in range(min(self.show, subject.places))]
+            return tuple(
+                [
+                    Assignment(self.id, choice.arm, value, choice.propensity, "bandit", "", x)
+                    for choice in chooser.ranking(draws, x, allowed)
+                ]
+            )
+        if chooser.mode == "live":
+            drawn = chooser.choose(self.draw(value), x, allowed)
+            return (Assignment(self.id, drawn.arm, value, drawn.propensity, "bandit", "", x),)
+        first = self.arms[0]
+        if allowed is not None and first not in allowed:
+            return ()
+        would = float(chooser.probabilities(x, allowed)[0])
+        return (Assignment(self.id, first, value, 1.0, chooser.mode, "", x, would),)
+
+    def _allowed(self, subject: Subject) -> list[str] | None:
+        """The arms that this unit may see; None for all of them."""
+        if not self.only and not (self.items and subject.may_show):
             return None
-        return Assignment(self.id, self.arms[index], value, self.weights[index], "assigned", key)
+        arms = self.arms
+        if self.only:
+            known = subject.attributes()
+            arms = [arm for arm in arms if arm not in self.only or self.only[arm](known)]
+        if self.items and subject.may_show is not None:
+            shown = subject.may_show([self.items[arm] for arm in arms])
+            arms = [arm for arm in arms if self.items[arm] in shown]
+        return None if len(arms) == len(self.arms) else arms
 
 
 class Assigner:
@@ -213,11 +264,11 @@ class Assigner:
         here = self._by_placement.get(placement, ())
         holdout = self._holdout
         if holdout is not None and (not self._held_at or placement in self._held_at):
-            word = holdout.assign(subject, now)
-            if word is not None:
-                if word.arm == HELD:
-                    return Assigned((word,), held=True)
-                return Assigned((word, *self._words(here, subject, now)))
+            words = holdout.assign(subject, now)
+            if words:
+                if words[0].arm == HELD:
+                    return Assigned(words, held=True)
+                return Assigned((*words, *self._words(here, subject, now)))
         if not here:
             return NOT_ASSIGNED
         return Assigned(tuple(self._words(here, subject, now)))
@@ -233,9 +284,21 @@ class Assigner:
         holdout = self._holdout
         if holdout is not None and not self._held_at:
             held = holdout.assign(subject, now)
-            if held is not None and held.arm == HELD:
-                return Assigned((held,), held=True)
+            if held and held[0].arm == HELD:
+                return Assigned(held, held=True)
         return Assigned(tuple(self._words((one,), subject, now)))
+
+    def pinned(self, assignments: Sequence[Assignment]) -> list[str]:
+        """The items that rankings put to the top, in order."""
+        return [
+            one.items[word.arm]
+            for word in assignments
+            if (one := self._by_id.get(word.experiment)) is not None and one.show and word.arm in one.items
+        ]
+
+    def ranks(self, placement: str) -> bool:
+        """Whether some experiment at the placement ranks items."""
+        return any(one.show for one in self._by_placement.get(placement, ()))
 
     def change(self, experiment_id: str, arm: str) -> Change:
         """What the arm changes."""
@@ -245,4 +308,4 @@ class Assigner:
 
     @staticmethod
     def _words(here: Sequence[_Compiled], subject: Subject, now: Millis) -> list[Assignment]:
-        return [word for one in here if (word := one.assign(subject, now)) is not None]
+        return [word for one in here for word in one.assign(subject, now)]

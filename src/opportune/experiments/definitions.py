@@ -65,13 +65,16 @@ NO_CHANGE = Change()
 
 class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One variant. ``weight`` is its share of the experiment; leave all out for equal shares. ``value`` is
-    what the experiment answers as a feature flag."""
+    what the experiment answers as a feature flag, and the item that it stands for where a bandit ranks.
+    ``only`` holds a bandit's arm back where its conditions do not hold (a cap: ``{mails_7d: {lt: 3}}``); the
+    other arms get its probability."""
 
     id: Name
     weight: Share | None = None
     change: Change = NO_CHANGE
     value: Any = None
     name: str = ""
+    only: dict[str, Any] = {}
 
 
 class Factor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,6 +175,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 prod(level.weight or 0.0 for level in combination),
                 _together([level.change for level in combination]),
                 {factor.id: level.value for factor, level in zip(self.factors, combination, strict=True)},
+                only={name: test for level in combination for name, test in level.only.items()},
             )
             for combination in product(*levels)
         )
@@ -374,12 +378,17 @@ def _check(experiment: Experiment, where: str) -> None:
         for field in ("ramp", "switchback"):
             if getattr(experiment, field) is not None:
                 raise wrong("a bandit moves its traffic itself", field, "given", "leave it out")
+        _check_bandit(experiment, where)
         if experiment.coverage < 1:
             raise wrong("a bandit has all of its audience", "coverage", experiment.coverage, "leave it out")
         try:
             experiment.bandit.bandit(tuple(arm.id for arm in experiment.variants()))
         except InvalidDefinition as error:
             raise wrong(error.what, f"bandit.{error.where}", error.seen, error.remedy) from error
+    elif any(arm.only for arm in experiment.variants()):
+        raise wrong(
+            "only a bandit's arms can be held back", "arms", "only", "give the experiment an audience"
+        )
     if experiment.ramp is not None:
         steps = experiment.ramp.steps
         if experiment.start is None:
@@ -394,6 +403,26 @@ def _check(experiment: Experiment, where: str) -> None:
     audience(experiment.audience, f"{where}.audience")
 
 
+def _check_bandit(experiment: Experiment, where: str) -> None:
+    """What rankings, shared models and guards need of the arms."""
+    allocation, arms = experiment.bandit, experiment.variants()
+    assert allocation is not None
+
+    def wrong(what: str, field: str, seen: Any, remedy: str) -> InvalidDefinition:
+        return InvalidDefinition(what, seen=seen, where=f"{where}.bandit.{field}", remedy=remedy)
+
+    if allocation.show:
+        named = [arm.value for arm in arms if isinstance(arm.value, str) and arm.value]
+        if len(set(named)) < len(arms):
+            raise wrong(
+                "a ranking needs an item for every arm", "show", named, "give every arm its item as `value`"
+            )
+        if allocation.guard is not None:
+            raise wrong("a ranking has no baseline arm", "guard", "given", "leave it out")
+    if allocation.shared and not experiment.factors:
+        raise wrong("a shared model is one over factors", "shared", True, "declare factors instead of arms")
+
+
 def _check_arms(arms: tuple[Arm, ...], where: str) -> None:
     if len(arms) < 2:
         raise InvalidDefinition(
@@ -405,6 +434,8 @@ def _check_arms(arms: tuple[Arm, ...], where: str) -> None:
     ids = [arm.id for arm in arms]
     if len(set(ids)) < len(ids):
         raise InvalidDefinition("two arms have one id", seen=ids, where=where, remedy="rename one")
+    for arm in arms:
+        audience(arm.only, f"{where} {arm.id}.only")
     given = [arm.weight for arm in arms if arm.weight is not None]
     if given and len(given) < len(arms):
         raise InvalidDefinition(

@@ -284,8 +284,9 @@ class Analysis:
         if known is not None:
             return known
         row = self._c.execute(f"""
-            select count(*) filter (where after < 0), count(*) filter (where after >=
-            {span_ms(metric.window)}) from hits where name = '{event}'
+            select count(*) filter (where after < 0),
+                count(*) filter (where after >= {span_ms(metric.window)})
+            from hits where name = '{event}'
         """).fetchone()
         found = {"before_exposure": row[0], "after_window": row[1]}
         self._misplaced[event, metric.window] = found

@@ -11,6 +11,7 @@ import numpy as np
 from opportune.clock import Millis
 from opportune.errors import InvalidRequest
 from opportune.experiments.bandits.best import Floats, best_of_betas, best_of_normals
+from opportune.experiments.bandits.guard import Mode
 from opportune.experiments.bandits.policy import Bandit, EpsilonGreedy, LinUcb, Thompson
 from opportune.experiments.bandits.posterior import SHARED, BanditFold, Learnt, Sums, inputs, width
 
@@ -42,8 +43,9 @@ class Chooser:
     O(k² · 97) once for a bandit without context, then a draw; O(k (d² + 32 k)) per choice with context.
     """
 
-    def __init__(self, bandit: Bandit, learnt: Learnt, now: Millis) -> None:
+    def __init__(self, bandit: Bandit, learnt: Learnt, now: Millis, mode: Mode = "live") -> None:
         self.bandit = bandit
+        self.mode = mode
         self.learnt = learnt
         self.now = now
         self._fold = BanditFold(bandit)

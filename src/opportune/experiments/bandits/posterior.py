@@ -24,11 +24,13 @@ SHARED = "*"
 
 
 class Trial(msgspec.Struct, array_like=True, frozen=True, tag="t"):
-    """An arm was shown; ``x`` are the context's numbers (empty for a bandit without context)."""
+    """An arm was shown; ``x`` are the context's numbers (empty for a bandit without context). ``count`` is -1
+    for a trial that turned out to be none: it takes back exactly what the first one gave."""
 
     arm: str
     time: Millis
     x: tuple[float, ...] = ()
+    count: float = 1.0
 
 
 class Reward(msgspec.Struct, array_like=True, frozen=True, tag="r"):
@@ -83,6 +85,7 @@ class BanditFold:
             sums.gram, sums.moment = [0.0] * self._width**2, [0.0] * self._width
         weight = self._bring(sums, fact.time)
         if type(fact) is Trial:
+            weight *= fact.count
             sums.trials += weight
             sums.young += weight * self._coming(sums.at - fact.time)
             if self._width:
@@ -185,14 +188,19 @@ def inputs(bandit: Bandit, arm: str, x: Sequence[float]) -> Floats:
         )
     own: list[float] = []
     if bandit.shared:
-        mine = set(enumerate(arm.split("|")))
+        mine = set(enumerate(_split(arm)))
         own = [1.0 if part in mine else 0.0 for part in _parts(bandit)]
     return np.array([1.0, *x, *own])
 
 
 def _parts(bandit: Bandit) -> list[tuple[int, str]]:
     """(place, value) of every part of the arms' names."""
-    return sorted({part for arm in bandit.arms for part in enumerate(arm.split("|"))})
+    return sorted({part for arm in bandit.arms for part in enumerate(_split(arm))})
+
+
+def _split(arm: str) -> list[str]:
+    """``message|channel|hour``, or ``message__channel__hour`` as factorial experiments name their arms."""
+    return arm.replace("__", "|").split("|")
 
 
 def _copy(sums: Sums, at: Millis, times: float) -> Sums:
