@@ -22,6 +22,24 @@ def test_the_best_are_chosen_in_order_ties_towards_newer_items(seed: int) -> Non
     assert chosen[:found].tolist() == best_first(score, item, len(chosen)).tolist()
 
 
+@pytest.mark.parametrize("count", [1, 9, 100, 999, 1000, 1500])
+@pytest.mark.parametrize("shape", ["random", "ascending", "descending", "alike", "few values"])
+def test_the_best_of_many_are_chosen_whatever_their_order(shape: str, count: int) -> None:
+    rng = np.random.default_rng(count)
+    n = 1000
+    score = {
+        "random": rng.normal(size=n),
+        "ascending": np.arange(n, dtype=np.float64),
+        "descending": np.arange(n, 0, -1, dtype=np.float64),
+        "alike": np.ones(n),
+        "few values": rng.integers(0, 4, n).astype(np.float64),
+    }[shape]
+    item = rng.permutation(4 * n)[:n].astype(np.int32)
+    chosen = np.full(count, -1, np.int32)
+    found = select_top(score, item, n, chosen)
+    assert chosen[:found].tolist() == best_first(score, item, count).tolist()
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_kth_largest_is_found(seed: int) -> None:
     rng = np.random.default_rng(seed)
