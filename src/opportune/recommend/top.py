@@ -63,9 +63,7 @@ _SMALL = 10
 
 
 @kernel
-def _partition(
-    value: npt.NDArray[np.float64], tag: npt.NDArray[np.int64], low: int, high: int
-) -> int:
+def _partition(value: npt.NDArray[np.float64], tag: npt.NDArray[np.int64], low: int, high: int) -> int:
     """What ranks before the middle one to its left, the rest to its right; returns where it ended up."""
     middle = (low + high) >> 1
     pivot, pivot_tag = value[middle], tag[middle]

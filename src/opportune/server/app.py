@@ -23,6 +23,7 @@ from opportune.server.body import Gathering
 from opportune.server.call import JSON, Call, Header, Reply, encode_json
 from opportune.server.contract import ServedEngine
 from opportune.server.ingest import authorize, needs
+from opportune.server.known import Heads
 from opportune.server.pending import Pending
 from opportune.server.refusals import ClientGone, MethodNotAllowed
 from opportune.server.routes import ROUTES, Route
@@ -71,6 +72,7 @@ class App:
         self.warm = warm
         self._turn = LoopTurn(service.limits.turn_s)
         self._posts = PostLine()
+        self.heads = Heads()
         self.exact: dict[bytes, Methods] = {}
         patterns: dict[str, Methods] = {}
         for route in ROUTES:

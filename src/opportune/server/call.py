@@ -34,7 +34,8 @@ class Call:
     ``headers`` are pairs with lower-case names; ``path`` is as it was sent, still percent-encoded; so is
     ``body``, perhaps compressed (:func:`opportune.server.body.body_of` reads it). When the body was larger
     than anything that would be read, ``oversize`` is its size and ``body`` is empty. ``grant`` is what the
-    request's key allows, on routes where that is known before the handler runs.
+    request's key allows, on routes where that is known before the handler runs. ``named`` are the headers by
+    name, where somebody has them.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Call:
         oversize: int = 0,
         params: dict[str, str] | None = None,
         scheme: str = "http",
+        named: dict[bytes, bytes] | None = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -71,7 +73,7 @@ class Call:
         self.params = params
         self.scheme = scheme
         self.grant: Grant | None = None
-        self._named: dict[bytes, bytes] | None = None
+        self._named = named
 
     @property
     def who(self) -> str:

@@ -25,10 +25,13 @@ from opportune.server.app import App, Methods
 from opportune.server.body import DISCARD_LIMIT, Gathering
 from opportune.server.call import Call, Header, Reply, encode_json
 from opportune.server.heads import head_of
+from opportune.server.known import Head
 
 _log = logging.getLogger("opportune.server")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ELSEWHERE = Gathering(0)
+"""The body of an exchange whose call has it already."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class PatientProtocol(asyncio.Protocol):
         self._current: Turn | None = None
         self._line: deque[Turn] = deque()
         self._is_last = False
+        self._read: Exchange | None = None
 
     # -- the connection
 
@@ -214,6 +218,37 @@ class PatientProtocol(asyncio.Protocol):
         return b"%b %b HTTP/1.1\r\n%b\r\n" % (self._parser.get_method(), self._url, b"".join(lines))
 
     def data_received(self, data: bytes) -> None:
+        if self._current is not None or self._incoming is not None or self._in_head or self._line:
+            self._parse(data)
+            return
+        head = self.app.heads.of(data)
+        if head is not None:
+            self._answer_known(head, data)
+            return
+        self._read = None
+        self._parse(data)
+        self._learn(data)
+
+    def _learn(self, data: bytes) -> None:
+        read = self._read
+        if read is not None and read.keep_alive and not read.body.oversize:
+            self.app.heads.learn(
+                data, read.methods, read.method, read.path, read.query_string, read.headers, read.body.size
+            )
+
+    def _answer_known(self, head: Head, request: bytes) -> None:
+        """What :meth:`_parse` would come to, for a whole request with a head that was parsed before."""
+        self.waiting_since = self.idle_since = None
+        if self.transport.is_closing():
+            return
+        body = request[len(request) - head.body_bytes :]
+        self._current = Exchange(
+            head.methods, head.method, head.path, head.query, head.headers, _ELSEWHERE, True
+        )
+        call = Call(head.method, head.path, head.query, head.headers, body, named=head.named)
+        self.app.begin(head.methods, call, self._reply)
+
+    def _parse(self, data: bytes) -> None:
         while data:
             try:
                 self._parser.feed_data(data)
@@ -318,6 +353,7 @@ class PatientProtocol(asyncio.Protocol):
 
     def _arrived(self, exchange: Exchange) -> None:
         self._incoming = self.waiting_since = None
+        self._read = exchange
         self._take(exchange)
 
     def _take(self, turn: Turn) -> None:
