@@ -64,6 +64,15 @@ if TYPE_CHECKING:
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="For growing trees.")
 @click.option("--seed", default=1, show_default=True, help="The same seed trains the same model.")
 @click.option(
+    "--from",
+    "learnt_from",
+    type=click.Choice(["sessions", "impressions"]),
+    default="sessions",
+    show_default=True,
+    help="What a ranker learns the order from: what sessions went on to, or what was clicked in the lists "
+    "that people were shown, with the bias of their places taken out.",
+)
+@click.option(
     "--promote",
     is_flag=True,
     help="Make the version live when held-out cases say that it is better than none.",
@@ -85,6 +94,7 @@ def command(
     segments: int,
     threads: int,
     seed: int,
+    learnt_from: str,
     promote: bool,
     page: Path | None,
     as_json: bool,
@@ -116,6 +126,12 @@ def command(
     placement = definitions.placements.get(name)
     history = read_history(RealDisk(data_dir, read_only=True), definitions)
     now = system_clock()
+    shown = None
+    if learnt_from == "impressions":
+        from opportune.engine.shown import shown_lists
+        from opportune.stores.journal import Journal
+
+        shown = shown_lists(Journal.open(RealDisk(data_dir, read_only=True)), history.catalog, name)
     registry = rankers.registry()
     with progress_bars(as_json) as bars:
         bundle = train_bundle(
@@ -126,6 +142,7 @@ def command(
             now,
             config=RankerConfig(trees=trees, leaves=leaves, seed=seed),
             slices=Slices(most_cases=cases),
+            shown=shown,
             threads=threads,
             trained_from=registry.live or "",
             progress=bars,

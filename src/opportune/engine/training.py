@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version as version_of_package
 
 import msgspec
@@ -18,6 +18,7 @@ from opportune.errors import InvalidRequest
 from opportune.learn.bundle import RANKER, Bundle, BundleInfo
 from opportune.learn.candidate_rows import Progress, no_progress
 from opportune.learn.candidate_stage import CandidateStage
+from opportune.learn.impressions import Shown
 from opportune.learn.ranker_training import RankerConfig
 from opportune.learn.training import Slices, train_ranker
 from opportune.recommend.rank_features import FEATURES
@@ -51,6 +52,7 @@ def train_bundle(
     *,
     config: RankerConfig,
     slices: Slices,
+    shown: Sequence[Shown] | None = None,
     threads: int,
     trained_from: str = "",
     progress: Callable[[str], Progress] = lambda step: no_progress,
@@ -68,6 +70,7 @@ def train_bundle(
         config,
         slices,
         outcomes=bool(placement.objective),
+        shown=shown,
         threads=threads,
         progress=progress,
     )
@@ -85,7 +88,11 @@ def train_bundle(
         sources={one.source: float(one.weight) for one in placement.sources if one.source in stage.names},
         candidates=placement.pool,
         features=list(FEATURES),
-        config={**msgspec.structs.asdict(config), "slices": msgspec.structs.asdict(slices)},
+        config={
+            **msgspec.structs.asdict(config),
+            "learnt_from": "sessions" if shown is None else "impressions",
+            "slices": msgspec.structs.asdict(slices),
+        },
         trees=trained.size,
         cases=trained.cases,
         metrics=report["metrics"],

@@ -7,7 +7,7 @@ held out for the metrics. Serving then uses the live candidate stage, which has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +19,7 @@ from opportune.learn.bundle import Bundle
 from opportune.learn.candidate_rows import Cases, Progress, Rows, candidate_rows, cases_of, no_progress
 from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.drift import Baseline, ranker_baselines
+from opportune.learn.impressions import FEWEST, Shown, impression_rows
 from opportune.learn.item_vectors import item_vectors
 from opportune.learn.measures import measures
 from opportune.learn.outcomes import outcome_report, train_outcomes
@@ -63,13 +64,15 @@ def train_ranker(
     slices: Slices,
     *,
     outcomes: bool = False,
+    shown: Sequence[Shown] | None = None,
     threads: int = 2,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> Trained:
     """Train on a history as the interaction log keeps it. About half a millisecond a case, and the trees.
 
-    ``stage`` is fitted anew here. ``outcomes``: also learn the chances that objectives weigh. Raises
-    :class:`InvalidRequest` when the history is too short.
+    ``stage`` is fitted anew here. ``outcomes``: also learn the chances that objectives weigh. ``shown``:
+    learn the order from these lists instead, with their places (position bias); everything else, the
+    measuring too, stays. Raises :class:`InvalidRequest` when the history is too short.
     """
     touches = by_session(history)
     session = np.unique(touches.session)
@@ -98,7 +101,18 @@ def train_ranker(
     vectors = item_vectors(past, items)
     stage.items = table._replace(vector=vectors)
     rows = candidate_rows(stage, cases[0], progress=progress("learning cases"))
-    text = train_trees(rows, config, threads=threads)
+    if shown is None:
+        text = train_trees(rows, config, threads=threads)
+    else:
+        lists = _between(shown, parts[0], parts[1])
+        logged, place = impression_rows(stage, lists, progress=progress("shown lists"))
+        if len(logged.start) <= FEWEST:
+            raise InvalidRequest(
+                f"at least {FEWEST} shown lists with a click are needed",
+                seen=f"{len(logged.start) - 1} of {len(shown)}, in the time that is learnt from",
+                remedy="train on sessions, or let more decisions be acted on",
+            )
+        text = train_trees(logged, config, place=place, threads=threads)
     chances = train_outcomes(rows, cases[0], config, threads=threads) if outcomes else {}
     stage.update(parts[0])
     held_out = candidate_rows(stage, cases[1], progress=progress("choosing cases"))
@@ -186,6 +200,12 @@ def report_of(
         },
         "importance": importance,
     }
+
+
+def _between(shown: Sequence[Shown], learnt: Interactions, later: Interactions) -> list[Shown]:
+    """The lists of the time that is learnt from: earlier ones are known to the stage already."""
+    since, until = int(learnt.time.min()), int(later.time.min())
+    return [one for one in shown if since <= one.time < until]
 
 
 def by_session(history: Interactions) -> Interactions:
