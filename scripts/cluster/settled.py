@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
@@ -10,7 +11,13 @@ from opportune.streams.config import ClusterConfig
 from opportune.streams.topics import Topics
 
 
-def settle(config: ClusterConfig, topics: Topics, *, within_s: float = 120.0) -> None:
+def settle(
+    config: ClusterConfig,
+    topics: Topics,
+    *,
+    within_s: float = 120.0,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Until the fold workers have committed all of ``events`` and then the identity workers all of ``ends``.
 
     Raises :class:`TimeoutError` with what is left.
@@ -21,6 +28,7 @@ def settle(config: ClusterConfig, topics: Topics, *, within_s: float = 120.0) ->
         while left := _left(config, role, ends):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the {role} workers are {left} messages behind in {topic}")
+            meanwhile()
             time.sleep(0.05)
 
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
+from opportune.errors import Corrupt
 from opportune.streams.marks import MARK_BYTES, REMEMBERED, has, mark_of, packed, unpacked, with_mark
 
 
@@ -42,3 +45,8 @@ def test_marks_and_leaf_come_apart_again() -> None:
     marks = with_mark(b"", mark_of("shop", "m1"))
     assert unpacked(packed(marks, b"leaf")) == (marks, b"leaf")
     assert unpacked(packed(b"", b"")) == (b"", b"")
+
+
+def test_other_bytes_are_refused() -> None:
+    with pytest.raises(Corrupt, match="not a worker's record"):
+        unpacked(b"\x02\x00\x00leaf")

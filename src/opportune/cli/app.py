@@ -25,6 +25,7 @@ COMMANDS = {
     "promote": "promote",
     "rollback": "rollback",
     "doctor": "doctor",
+    "cluster": "cluster",
     "backup": "backup",
     "restore": "restore",
     "keys": "keys",

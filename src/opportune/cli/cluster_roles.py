@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
@@ -38,14 +39,7 @@ def serve_roles(
 ) -> None:
     """Play the roles until a signal. A single worker role runs in this process; beside others every worker is
     a process of its own, started again when it ends."""
-    try:
-        import quixstreams  # noqa: F401  # its absence is told before anything starts
-        import redis  # noqa: F401  # likewise
-    except ModuleNotFoundError as error:
-        raise StorageError(
-            f"the cluster's packages are not installed ({error.name})",
-            remedy="pip install 'opportune[cluster]'",
-        ) from error
+    needs_extra()
     from opportune.engine.workspace import load_workspace
     from opportune.streams.config import load_config
     from opportune.streams.roles import run_worker
@@ -63,6 +57,16 @@ def serve_roles(
             )  # fmt: skip
         else:
             _until_signal()
+
+
+def needs_extra() -> None:
+    """Raises :class:`StorageError` with the remedy when the cluster's packages are not installed."""
+    for package in ("quixstreams", "confluent_kafka", "redis"):
+        if find_spec(package) is None:
+            raise StorageError(
+                f"the cluster's packages are not installed ({package})",
+                remedy="pip install 'opportune[cluster]'",
+            )
 
 
 def _serve_http(
@@ -84,7 +88,12 @@ def _serve_http(
     ServingCopy(config).wait(say=say)
     keys = load_keys(data_dir)
     engine = ClusterEngine(
-        config, topics, load_workspace(workspace), folder=data_dir / "scratch", roles=roles, warm=True
+        config,
+        topics,
+        load_workspace(workspace),
+        folder=data_dir / "scratch",
+        roles=roles,
+        warm="decide" in roles,
     )
     try:
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 
+from opportune.errors import Corrupt
 from opportune.events.dedupe import digest
 
 MARK_BYTES = 8
 REMEMBERED = 1_000
 """Messages known per leaf. A duplicate that comes a thousand events of the same leaf later counts again:
 retries come within minutes, and a thousand are weeks of a shopper."""
+
+FORMAT = b"\x01"
+"""The first byte; it also tells the record from one that starts with a time, which Quix Streams looks for."""
 
 _length = struct.Struct(">H")
 
@@ -36,10 +40,12 @@ def with_mark(marks: bytes, mark: bytes) -> bytes:
 
 def packed(marks: bytes, leaf: bytes) -> bytes:
     """What the worker's state holds under one key."""
-    return _length.pack(len(marks) // MARK_BYTES) + marks + leaf
+    return FORMAT + _length.pack(len(marks) // MARK_BYTES) + marks + leaf
 
 
 def unpacked(record: bytes) -> tuple[bytes, bytes]:
-    """(marks, leaf)."""
-    end = 2 + _length.unpack_from(record)[0] * MARK_BYTES
-    return record[2:end], record[end:]
+    """(marks, leaf). Raises :class:`Corrupt` for bytes that are not such a record."""
+    if record[:1] != FORMAT:
+        raise Corrupt("not a worker's record", seen=record[:1], remedy="rebuild its state from the journal")
+    end = 3 + _length.unpack_from(record, 1)[0] * MARK_BYTES
+    return record[3:end], record[end:]

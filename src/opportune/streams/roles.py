@@ -6,9 +6,12 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from quixstreams import Application
+from quixstreams.exceptions import QuixException
 
 from opportune.engine.workspace import Workspace
+from opportune.errors import StorageError
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
 from opportune.streams.topics import Topics, ensure
@@ -23,10 +26,19 @@ log = logging.getLogger("opportune.streams")
 
 
 def run_worker(role: str, config: ClusterConfig, workspace: Workspace, folder: Path) -> None:
-    """Work until SIGTERM or SIGINT, with local state under ``folder``. Waits for Kafka and Redis at the
-    start."""
+    """Work until SIGTERM or SIGINT, local state under ``folder``. Waits for Kafka and Redis at the start.
+
+    Raises :class:`StorageError` when the worker cannot go on by itself (Kafka took its partitions away while
+    it slept, or aborted its transaction): nothing is lost, whoever watches over the process starts it again.
+    """
     topics = ensure(config, say=log.warning)
     schema = ProfileSchema.of(workspace.features, "person")
     app = WORKERS[role](config, topics, schema, folder)
     log.info("%s worker at work", role)
-    app.run()
+    try:
+        app.run()
+    except (QuixException, KafkaException) as error:
+        raise StorageError(
+            f"the {role} worker cannot go on ({type(error).__name__}: {error})",
+            remedy="start it again: it goes on after its last commit",
+        ) from error

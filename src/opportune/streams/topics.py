@@ -58,7 +58,8 @@ def ensure(
             say(f"waiting for Kafka at {config.kafka.brokers}: {told}")
             time.sleep(pause)
             pause = min(2 * pause, MOST_PATIENT_S)
-    for name in msgspec.structs.astuple(topics):
+    names = msgspec.structs.astuple(topics)
+    for name in names:
         if name not in known:
             _make(admin, config, name, keep_ms=-1 if name in (topics.items, topics.account) else WEEK_MS)
         elif name in (topics.events, topics.ends) and len(known[name].partitions) != config.partitions:
@@ -68,6 +69,12 @@ def ensure(
                 where="cluster.yaml $.partitions",
                 remedy="say what the topic has: leaves live where their identifier hashes to",
             )
+    # A broker may tell others of a new topic before it knows of it itself.
+    while not all(name in known and known[name].partitions for name in names):
+        if time.monotonic() > deadline:
+            raise StorageError("Kafka made the topics and does not list them", seen=config.kafka.brokers)
+        time.sleep(0.1)
+        known = admin.list_topics(timeout=5).topics
     return topics
 
 

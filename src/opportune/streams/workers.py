@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams import leaf_fold
 from opportune.streams.config import ClusterConfig
+from opportune.streams.decoded import Decoded
 from opportune.streams.marks import has, mark_of, packed, unpacked, with_mark
 from opportune.streams.serving_copy import END, LEAF, ServingCopy, stamped
 from opportune.streams.topics import Topics
@@ -37,6 +39,13 @@ RECORD = b"l"
 
 REDIS_PAUSE_S = 1
 """How long a worker rests when Redis does not answer; the messages stay in Kafka."""
+
+
+GONE_MS = 6_000
+"""A worker that says nothing for so long has lost its partitions; the shortest that brokers allow."""
+
+UNFINISHED_MS = 10_000
+"""After so long a transaction that a dead worker left open is aborted; until then readers wait before it."""
 
 
 class Out(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +62,7 @@ class Folding:
 
     def __init__(self, schema: ProfileSchema, topics: Topics) -> None:
         self._schema = schema
+        self._decoded = Decoded(schema)
         self._journal = topics.journal
         self._ends = topics.ends
 
@@ -68,38 +78,42 @@ class Folding:
         if type(entry) is Event:
             return self._event(entry, value, key, state)
         if type(entry) is DecisionRecord and entry.identifiers:
-            marks, leaf = self._read(state)
+            marks, leaf = self._read(state, key)
             seq = message_context().offset + 1
             leaf_fold.fold_decision(self._schema, leaf, entry, seq)
             return [self._keep(state, marks, leaf, key, value, seq)]
         return [Out(self._journal, key, value)]
 
     def _event(self, event: Event, value: bytes, key: bytes, state: State[bytes, Any]) -> list[Out]:
-        marks, leaf = self._read(state)
+        marks, leaf = self._read(state, key)
         mark = mark_of(event.source, event.message_id)
         if has(marks, mark):
             return []
         marks = with_mark(marks, mark)
+        if not event.identifiers:
+            # Of no person: only that it was here before is kept.
+            state.set_bytes(RECORD, packed(marks, b""))
+            return [Out(self._journal, key, value)]
         seq = message_context().offset + 1
-        if event.identifiers:
-            leaf_fold.fold_event(self._schema, leaf, event, seq)
+        leaf_fold.fold_event(self._schema, leaf, event, seq)
         out = [self._keep(state, marks, leaf, key, value, seq)]
         if len(event.identifiers) > 1:
             end = entries.encode(leaf_fold.end_of(event))
-            out += [Out(self._ends, other.encode(), end) for other in event.identifiers[1:]]
+            out += [
+                Out(self._ends, other.encode("utf-8", "surrogatepass"), end)
+                for other in event.identifiers[1:]
+            ]
         return out
 
-    def _read(self, state: State[bytes, Any]) -> tuple[bytes, Leaf]:
+    def _read(self, state: State[bytes, Any], key: bytes) -> tuple[bytes, Leaf]:
         record = state.get_bytes(RECORD)
-        if record is None:
-            return b"", self._schema.zero()
-        marks, data = unpacked(record)
-        return marks, self._schema.decode(data)
+        marks, data = (b"", b"") if record is None else unpacked(record)
+        return marks, self._decoded.take(key, data)
 
     def _keep(
         self, state: State[bytes, Any], marks: bytes, leaf: Leaf, key: bytes, value: bytes, seq: int
     ) -> Out:
-        data = self._schema.encode(leaf)
+        data = self._decoded.encode(key, leaf)
         state.set_bytes(RECORD, packed(marks, data))
         return Out(self._journal, key, value, stamped(seq, data))
 
@@ -109,6 +123,7 @@ class Ends:
 
     def __init__(self, schema: ProfileSchema) -> None:
         self._schema = schema
+        self._decoded = Decoded(schema)
 
     def __call__(
         self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
@@ -116,10 +131,9 @@ class Ends:
         event = entries.decode(value)
         assert isinstance(event, Event), "only fold workers write here"
         seq = message_context().offset + 1
-        data = state.get_bytes(RECORD)
-        leaf = self._schema.zero() if data is None else self._schema.decode(data)
-        leaf_fold.fold_end(self._schema, leaf, event, key.decode(), seq)
-        data = self._schema.encode(leaf)
+        leaf = self._decoded.take(key, state.get_bytes(RECORD) or b"")
+        leaf_fold.fold_end(self._schema, leaf, event, key.decode("utf-8", "surrogatepass"), seq)
+        data = self._decoded.encode(key, leaf)
         state.set_bytes(RECORD, data)
         return Out("", key, b"", stamped(seq, data))
 
@@ -200,6 +214,7 @@ def application(config: ClusterConfig, role: str, folder: Path) -> Application:
     """A Quix application of one role; several processes of a role share its partitions.
     Local state lies in ``folder`` and is made again from the changelog topics when it is lost."""
     settings: Mapping[str, str] = config.kafka.client()
+    name = f"{config.prefix}-{role}-{instance_of(folder)}"
     return Application(
         ConnectionConfig.from_librdkafka_dict(dict(settings)),
         consumer_group=f"{config.prefix}-{role}",
@@ -210,6 +225,29 @@ def application(config: ClusterConfig, role: str, folder: Path) -> Application:
         state_dir=folder / role,
         auto_create_topics=True,
         loglevel=None,
-        consumer_extra_config={"fetch.wait.max.ms": 10, "session.timeout.ms": 10_000},
-        producer_extra_config={"linger.ms": 1, "compression.type": "lz4"},
+        consumer_extra_config={
+            "fetch.wait.max.ms": 10,
+            "session.timeout.ms": GONE_MS,
+            "group.instance.id": name,
+        },
+        producer_extra_config={
+            "linger.ms": 1,
+            "compression.type": "lz4",
+            "transaction.timeout.ms": UNFINISHED_MS,
+            "transactional.id": name,
+        },
     )
+
+
+def instance_of(folder: Path) -> str:
+    """The name of the worker whose local state lies here, made at the first start. One that was killed and
+    comes back under its name takes over from itself at once: its open transaction is aborted, its partitions
+    are still its own."""
+    path = folder / "instance"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = uuid.uuid4().hex[:12]
+        path.write_text(name, encoding="ascii")
+        return name

@@ -1,0 +1,393 @@
+"""The cluster on real Kafka and Redis, measured: ``python -m benchmarks.speed.cluster``.
+
+Starts one broker and Redis on loopback, plays the roles as processes, and measures what the roles cost and
+how long an event takes to be seen. ``--write`` puts the table into the documents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import redis
+from benchmarks.speed.machine import describe
+from confluent_kafka import Producer
+from scripts.cluster.kafka import Kafka
+from scripts.cluster.parts import Parts, free_port
+from scripts.cluster.recorded import recorded
+from scripts.cluster.redis import Redis
+from scripts.cluster.settled import settle
+
+from benchmarks import documents
+from opportune import Engine
+from opportune.engine import entries
+from opportune.engine.workspace import load_workspace
+from opportune.events.event import Event
+from opportune.events.segment import normalize
+from opportune.profiles.schema import ProfileSchema
+from opportune.streams import leaf_fold
+from opportune.streams.config import ClusterConfig, KafkaConfig, RedisConfig
+from opportune.streams.engine import ClusterEngine
+from opportune.streams.topics import Topics, ensure
+
+DOCUMENTS = (Path("docs/decisions/0005-stream-engine.md"), Path("docs/explanation/cluster.md"))
+WRITE_KEY = "wk-bench"
+RECEIVED = 1_790_000_000_000
+
+
+class Bench:
+    """One set of servers; every measurement has topics and keys of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parts = Parts(folder / "servers")
+        self.brokers, self.url = Kafka(self.parts).up(), Redis(self.parts).up()
+
+    def cluster(self, name: str, **more: Any) -> tuple[ClusterConfig, Topics]:
+        config = ClusterConfig(
+            KafkaConfig(self.brokers), RedisConfig(self.url, timeout_s=2.0), prefix=name, partitions=4, **more
+        )
+        shown = {
+            "kafka": {"brokers": self.brokers},
+            "redis": {"url": self.url, "timeout_s": 2.0},
+            "prefix": name,
+            "partitions": 4,
+            **more,
+        }
+        (self.folder / f"{name}.yaml").write_text(json.dumps(shown))
+        return config, ensure(config)
+
+    @contextlib.contextmanager
+    def playing(self, name: str, role: str, *, port: int = 0) -> Iterator[psutil.Process]:
+        """A role as a process, from when it says that it is at work."""
+        log = self.folder / f"{name}-{role.replace(',', '-')}.log"
+        command = [sys.executable, "-m", "opportune.cli", "serve", "--role", role, "--port", str(port)]
+        command += ["--cluster", str(self.folder / f"{name}.yaml")]
+        command += ["--data-dir", str(self.folder / f"{name}-{role.replace(',', '-')}")]
+        environment = {**os.environ, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": "sk-bench"}
+        with log.open("wb") as out:
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+        try:
+            until = time.monotonic() + 90
+            while not any(word in log.read_text() for word in ("at work", "ready on")):
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"{role} does not start:\n{log.read_text()[-2000:]}")
+                time.sleep(0.1)
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def typed(calls: Sequence[dict[str, Any]]) -> list[Event]:
+    return [normalize(call, kind=None, source="bench", received=RECEIVED) for call in calls]
+
+
+def produce(config: ClusterConfig, topics: Topics, events: Sequence[Event]) -> None:
+    producer = Producer({**config.kafka.client(), "acks": "all", "linger.ms": 20, "compression.type": "lz4"})
+    for event in events:
+        while True:
+            try:
+                producer.produce(topics.events, entries.encode(event), key=event.leaf.encode())
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+
+
+def worker_cpu(bench: Bench, name: str, events: Sequence[Event], **more: Any) -> dict[str, float]:
+    """CPU of the workers for a stream that waits for them, per event; all threads."""
+    config, topics = bench.cluster(name, **more)
+    with bench.playing(name, "fold") as fold, bench.playing(name, "identity") as identity:
+        produce(config, topics, events[:500])
+        settle(config, topics)
+        before = {worker: sum(worker.cpu_times()[:2]) for worker in (fold, identity)}
+        started = time.monotonic()
+        produce(config, topics, events[500:])
+        settle(config, topics, within_s=300)
+        count = len(events) - 500
+        used = {worker: sum(worker.cpu_times()[:2]) - before[worker] for worker in before}
+        return {
+            "fold_us": 1e6 * used[fold] / count,
+            "identity_us": 1e6 * used[identity] / count,
+            "events_s": count / (time.monotonic() - started),
+            "rss_mb": fold.memory_info().rss / 1e6,
+        }
+
+
+def own_fold(events: Sequence[Event]) -> float:
+    """CPU of our part of a fold worker alone, per event: decode, fold, encode; no engine, no servers."""
+    schema, kept = ProfileSchema.default(), dict[str, bytes]()
+    raw = [(event.leaf, entries.encode(event)) for event in events]
+    started = time.process_time()
+    for seq, (name, data) in enumerate(raw, 1):
+        event = entries.decode(data)
+        assert isinstance(event, Event)
+        leaf = schema.decode(kept[name]) if name in kept else schema.zero()
+        leaf_fold.fold_event(schema, leaf, event, seq)
+        kept[name] = schema.encode(leaf)
+    return 1e6 * (time.process_time() - started) / len(raw)
+
+
+def visible(bench: Bench, rate: float, seconds: float) -> dict[str, float]:
+    """From the gateway's acknowledgement to the leaf in the serving copy that the next decision reads."""
+    bench.cluster("visible")
+    port = free_port()
+    server = redis.Redis.from_url(bench.url)
+    acknowledged: dict[str, float] = {}
+    seen: dict[str, float] = {}
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set() or len(seen) < len(acknowledged):
+            waiting = [name for name in list(acknowledged) if name not in seen]
+            if waiting:
+                found = server.mget([f"visible:l:anonymous_id:{name}" for name in waiting])
+                now = time.monotonic()
+                for name, data in zip(waiting, found, strict=True):
+                    if data is not None:
+                        seen[name] = now
+            time.sleep(0.002)
+
+    def post(thread: int, threads: int, begin: float) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        headers = {"Authorization": f"Bearer {WRITE_KEY}", "Content-Type": "application/json"}
+        for number in range(thread, int(rate * seconds), threads):
+            time.sleep(max(0.0, begin + number / rate - time.monotonic()))
+            name = f"v{number}"
+            body = {
+                "event": "Product Viewed",
+                "anonymousId": name,
+                "messageId": name,
+                "properties": {"product_id": "i1", "category": "c", "brand": "b"},
+            }
+            connection.request("POST", "/v1/track", json.dumps(body), headers)
+            assert connection.getresponse().read() == b'{"success":true}'
+            acknowledged[name] = time.monotonic()
+
+    with bench.playing("visible", "gateway", port=port) as gateway, bench.playing("visible", "fold") as fold:
+        time.sleep(3)
+        before = {worker: sum(worker.cpu_times()[:2]) for worker in (gateway, fold)}
+        begin = time.monotonic() + 0.2
+        threads = [threading.Thread(target=post, args=(n, 8, begin)) for n in range(8)]
+        watcher = threading.Thread(target=watch)
+        for thread in (*threads, watcher):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        used = {worker: sum(worker.cpu_times()[:2]) - before[worker] for worker in before}
+        done.set()
+        watcher.join(timeout=30)
+    server.close()
+    lags = np.array([1e3 * (seen[name] - at) for name, at in acknowledged.items() if name in seen])
+    return {
+        "p50_ms": float(np.percentile(lags, 50)),
+        "p99_ms": float(np.percentile(lags, 99)),
+        "unseen": float(len(acknowledged) - len(lags)),
+        "gateway_us": 1e6 * used[gateway] / len(acknowledged),
+        "fold_us": 1e6 * used[fold] / len(acknowledged),
+    }
+
+
+def decisions(bench: Bench, people: int, count: int) -> dict[str, float]:
+    """CPU of a decision over the serving copy against one in memory: the same people, the same requests."""
+    config, topics = bench.cluster("decide")
+    calls = recorded(people)
+    produce(config, topics, typed(calls))
+    with bench.playing("decide", "fold"), bench.playing("decide", "identity"):
+        settle(config, topics, within_s=300)
+    requests = [
+        {"placement": "home_recs", "identifiers": {"anonymous_id": f"b{n * 7919 % people}"}}
+        for n in range(count)
+    ]
+    many = ClusterEngine(
+        config, topics, load_workspace(None), folder=bench.folder / "scratch", roles=("decide",), warm=True
+    )
+    server = redis.Redis.from_url(bench.url)
+    with Engine.open(bench.folder / "one", warm=True) as one:
+        one.ingest(calls, source="bench")
+        one.learn_every = many.learn_every = 1_000
+
+        def once(engine: Engine) -> float:
+            for request in requests[:300]:
+                engine.decide(request)
+            started = time.process_time()
+            for request in requests:
+                engine.decide(request)
+            return 1e6 * (time.process_time() - started) / count
+
+        pairs = [(once(one), once(many)) for _ in range(3)]
+        info = server.info("cpu")
+        _ = once(many)
+        after = server.info("cpu")
+    many.close()
+    server.close()
+    embedded, cluster = (float(np.median([pair[i] for pair in pairs])) for i in (0, 1))
+    spent = sum(after[key] - info[key] for key in ("used_cpu_user", "used_cpu_sys"))
+    return {
+        "embedded_us": embedded,
+        "cluster_us": cluster,
+        "ratio": float(np.median([b / a for a, b in pairs])),
+        "redis_us": 1e6 * spent / (count + 300),
+    }
+
+
+def restore(bench: Bench, profiles: int, each: int) -> dict[str, float]:
+    """A worker whose disk is lost: from its start until it has folded the next event."""
+    config, topics = bench.cluster("restore", commit_s=0.5)
+    server = redis.Redis.from_url(bench.url)
+    before = server.info("memory")["used_memory"]
+    event = typed(recorded(3))[0]
+
+    def events(round_: int) -> list[Event]:
+        calls = (
+            {
+                "event": "Product Viewed",
+                "anonymousId": f"r{n}",
+                "messageId": f"r{n}-{round_}",
+                "properties": {"product_id": f"i{(n + round_) % 400}", "category": "shoes", "price": 9},
+            }
+            for n in range(profiles)
+        )
+        received = RECEIVED + round_ * 60_000
+        return [normalize(call, kind="track", source="bench", received=received) for call in calls]
+
+    with bench.playing("restore", "fold"):
+        for round_ in range(each):
+            produce(config, topics, events(round_))
+        settle(config, topics, within_s=500)
+    used = server.info("memory")["used_memory"] - before
+    shutil.rmtree(bench.folder / "restore-fold" / "fold")
+    started = time.monotonic()
+    with bench.playing("restore", "fold") as fold:
+        produce(config, topics, [event])
+        settle(config, topics, within_s=300)
+        took = time.monotonic() - started
+        cpu = sum(fold.cpu_times()[:2])
+    length = float(np.mean([len(server.get(f"restore:l:anonymous_id:r{n}") or b"") for n in range(200)]))
+    server.close()
+    return {"seconds": took, "cpu_s": cpu, "redis_bytes": used / profiles, "leaf_bytes": length}
+
+
+def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    events = typed(recorded(options.people))
+    wanted: dict[str, Callable[[], Any]] = {
+        "own_fold_us": lambda: own_fold(events),
+        "exactly_once": lambda: worker_cpu(bench, "eos", events, commit_s=0.1),
+        "at_least_once": lambda: worker_cpu(bench, "alo", events, commit_s=0.1, exactly_once=False),
+        "visible": lambda: visible(bench, 200.0, options.seconds),
+        "decisions": lambda: decisions(bench, 1_000, 1_000),
+        "restore": lambda: restore(bench, options.profiles, 2),
+    }
+    found: dict[str, Any] = {"events": len(events), "profiles": options.profiles}
+    for name, measured in wanted.items():
+        if not options.only or name in options.only.split(","):
+            found[name] = measured()
+            print(name, json.dumps(found[name]), file=sys.stderr, flush=True)
+    return found
+
+
+def table(found: dict[str, Any], about: dict[str, Any]) -> str:
+    eos, alo, seen = found["exactly_once"], found["at_least_once"], found["visible"]
+    choice, state = found["decisions"], found["restore"]
+    rows = [
+        (
+            "event acknowledged to visible in a decision, 200 events/s, p99",
+            ("250 ms", "60 ms"),
+            f"{seen['p99_ms']:.0f} ms (p50 {seen['p50_ms']:.0f})",
+        ),
+        (
+            "worker CPU per event, leaf + identity, exactly once",
+            ("150 us", "60 us"),
+            f"{eos['fold_us'] + eos['identity_us']:.0f} us ({eos['fold_us']:.0f} + {eos['identity_us']:.0f})",
+        ),
+        ("the same, at least once", ("", ""), f"{alo['fold_us'] + alo['identity_us']:.0f} us"),
+        ("of it our own decode, fold and encode", ("", ""), f"{found['own_fold_us']:.0f} us"),
+        (
+            "fold worker CPU per event at 200 events/s, a commit every 30 ms",
+            ("", ""),
+            f"{seen['fold_us']:.0f} us",
+        ),
+        ("gateway CPU per single post at 200 events/s", ("", ""), f"{seen['gateway_us']:.0f} us"),
+        (
+            "events/s through one fold and one identity worker, everything on the same cores",
+            ("", ""),
+            f"{eos['events_s']:,.0f}",
+        ),
+        (
+            "decide CPU per decision against embedded",
+            ("1.5 x", "1.2 x"),
+            f"{choice['ratio']:.2f} x ({choice['cluster_us']:.0f} us against {choice['embedded_us']:.0f} us, "
+            f"and {choice['redis_us']:.0f} us in Redis)",
+        ),
+        (
+            f"restore of a worker's state, {found['profiles']:,} profiles, process start included",
+            ("30 s", "8 s"),
+            f"{state['seconds']:.1f} s",
+        ),
+        (
+            "Redis memory per 1 M profiles",
+            ("1.5 GB", "0.8 GB"),
+            f"{state['redis_bytes'] / 1e3:.2f} GB (leaves of {state['leaf_bytes']:.0f} bytes)",
+        ),
+        ("memory of a fold worker", ("", ""), f"{eos['rss_mb']:.0f} MB"),
+    ]
+    lines = [
+        f"{about['cpu']}, {about['cores']} cores for brokers, Redis, workers and load together, others' load "
+        f"{about['load_before']} before; Linux {about['kernel']}, Python {about['python']}, "
+        f"quixstreams {about['quixstreams']}, Kafka 4.1, one broker; a stream of {found['events']:,} events.",
+        "",
+        "| what | bar | stretch | measured |",
+        "|---|---|---|---|",
+        *(f"| {what} | {bar} | {stretch} | {measured} |" for what, (bar, stretch), measured in rows),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--people", type=int, default=2_000)
+    parser.add_argument("--profiles", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--only", default="", help="some of the measurements, separated by commas")
+    parser.add_argument("--write", action="store_true", help="put the table into the documents")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cluster-bench-"))
+    about = describe(folder) | {"quixstreams": _version("quixstreams")}
+    bench = None
+    try:
+        bench = Bench(folder)
+        found = measure(bench, options)
+    finally:
+        if bench is not None:
+            bench.parts.down()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(json.dumps({"about": about, **found}, indent=2))
+    if options.write:
+        for path in DOCUMENTS:
+            documents.put(path, "cluster", table(found, about))
+    return 0
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import version
+
+    return version(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Redis made again from Kafka: the workers' changelogs hold every record that the serving copy holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from opportune.errors import StorageError
+from opportune.profiles.schema import ProfileSchema
+from opportune.streams.config import ClusterConfig
+from opportune.streams.marks import unpacked
+from opportune.streams.serving_copy import END, LEAF, ServingCopy, stamped
+from opportune.streams.topics import Topics
+
+RECORD_SUFFIX = b"|l"
+"""How Quix Streams keys our record in a changelog: the message's key, a bar, the state's key."""
+
+AT_ONCE = 5_000
+QUIET_S = 10.0
+
+
+def changelog(config: ClusterConfig, role: str, topic: str) -> str:
+    """The name that Quix Streams gives the changelog of a worker's state."""
+    return f"changelog__{config.prefix}-{role}--{topic}--default"
+
+
+def rebuild(
+    config: ClusterConfig,
+    topics: Topics,
+    schema: ProfileSchema,
+    copy: ServingCopy,
+    *,
+    progress: Callable[[int], None] = lambda records: None,
+) -> int:
+    """Write every leaf and every end of links back into Redis; how many records were read.
+
+    Workers and decisions go on meanwhile: what they have written since is newer and stays. Raises
+    :class:`StorageError` when Kafka or Redis does not answer, or when no worker ever ran.
+    """
+    count = 0
+    for role, topic, kind in (("fold", topics.events, LEAF), ("identity", topics.ends, END)):
+        newest: dict[bytes, bytes] = {}
+        for key, value in _records(config, changelog(config, role, topic)):
+            identifier = key.removesuffix(RECORD_SUFFIX)
+            data = unpacked(value)[1] if kind == LEAF else value
+            if data:
+                newest[copy.key(kind, identifier)] = stamped(schema.decode(data).offset, data)
+            count += 1
+            if len(newest) >= AT_ONCE:
+                copy.put(newest)
+                newest.clear()
+                progress(count)
+        copy.put(newest)
+        progress(count)
+    return count
+
+
+def _records(config: ClusterConfig, topic: str) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of every committed record up to where the topic ends now."""
+    consumer = Consumer(
+        {
+            **config.kafka.client(),
+            "group.id": f"{config.prefix}-rebuild",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "log_level": 0,
+        }
+    )
+    try:
+        known = consumer.list_topics(timeout=10).topics
+        if topic not in known:
+            raise StorageError(
+                "there is no changelog to read", seen=topic, remedy="start the workers once, or check prefix"
+            )
+        parts = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in known[topic].partitions]
+        ends = {p.partition: consumer.get_watermark_offsets(p, timeout=10)[1] for p in parts}
+        consumer.assign([p for p in parts if ends[p.partition]])
+        open_parts = {number for number, end in ends.items() if end}
+        while open_parts:
+            found = consumer.consume(AT_ONCE, timeout=QUIET_S)
+            for message in found:
+                if message.error() is None and message.value() is not None:
+                    yield message.key(), message.value()
+            reached = {p.partition: p.offset for p in consumer.position(parts)}
+            open_parts = {n for n in open_parts if reached[n] < ends[n]}
+            if not found and open_parts:
+                raise StorageError("the changelog cannot be read to its end", seen=topic, remedy="try again")
+    except KafkaException as error:
+        raise StorageError(
+            f"Kafka does not answer ({error.args[0].str()})",
+            seen=config.kafka.brokers,
+            remedy="check that the brokers run",
+        ) from error
+    finally:
+        consumer.close()
