@@ -56,6 +56,7 @@ from opportune.experiments.definitions import (
 from opportune.experiments.metrics import Measure, Metric
 from opportune.experiments.metrics import Metrics as MetricsFile
 from opportune.identity.rules import IdentityRules
+from opportune.identity.survivorship import Survivorship
 from opportune.importing.events import FIELDS as EVENT_FIELDS
 from opportune.importing.events import SHORT_NAMES
 from opportune.importing.items import FIELDS as ITEM_FIELDS
@@ -334,7 +335,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "features": (FeatureSet, Feature),
     "placements": (Placement, Source, Filters, ExcludeBought, Names, PriceRange, Rule, Diversity),
     "tracking_plan": (TrackingPlan, EventRule),
-    "identity": (IdentityRules,),
+    "identity": (IdentityRules, Survivorship),
     "intents": (IntentSet, IntentExamples),
     "segments": (SegmentSet, Segment),
     "scores": (ScoreSet, Score),

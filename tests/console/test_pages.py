@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from tests.console.conftest import KEYS, NOW, Seen
 from tests.demo.asgi import Client
 
-PAGES = ["/", "/events", "/people", "/decisions", "/accounting", "/placements", "/experiments"]
+from opportune.access.audit import AuditLog
+from opportune.access.roster import Roster
+from opportune.console import create_console
+from opportune.server.auth import Keys
+from opportune.server.sessions import Sessions
+
+PAGES = [
+    "/",
+    "/events",
+    "/people",
+    "/identity",
+    "/decisions",
+    "/accounting",
+    "/placements",
+    "/experiments",
+    "/audit",
+    "/access",
+]
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/people/user_id:ada", "/decisions/x", "/dead-letters/x"])
@@ -213,8 +231,6 @@ def test_first_view_weighs_less_than_60_kb_and_nothing_comes_from_elsewhere(cons
 def test_an_empty_engine_has_friendly_pages(tmp_path_factory: pytest.TempPathFactory) -> None:
     from opportune import Engine
     from opportune.clock import FixedClock
-    from opportune.console import create_console
-    from opportune.server.sessions import Sessions
 
     with Engine.open(tmp_path_factory.mktemp("empty"), clock=FixedClock(NOW)) as engine:
         client = Client(create_console(engine, Sessions(KEYS, engine.clock)))
@@ -232,12 +248,87 @@ def test_an_empty_engine_has_friendly_pages(tmp_path_factory: pytest.TempPathFac
 
 
 def test_mounted_elsewhere_every_link_follows(seen: Seen) -> None:
-    from opportune.console import create_console
-    from opportune.server.sessions import Sessions
-
     client = Client(create_console(seen.engine, Sessions(KEYS, seen.clock)), root_path="/console")
     client.post("/console/login", {"key": KEYS.secret})
     page = client.get("/console/").text
     links = re.findall(r'(?:href|src|action)="(/[^"]*)"', page)
     assert links
     assert all(link.startswith("/console/") for link in links)
+
+
+def token_of(page: str) -> str:
+    found = re.search(r'name="csrf" value="(\w+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def test_people_are_joined_and_taken_apart(console: Client, seen: Seen) -> None:
+    pair = {"a": "user_id:ada", "b": "anonymous_id:a1"}
+    page = console.get("/identity?a=user_id:ada&b=anonymous_id:a1").text
+    assert "Two people" in page
+    assert "limit:user_id" in page, "the second login on one browser waits for review"
+    form = {**pair, "csrf": token_of(page), "action": "merge", "why": "asked <by> phone"}
+    assert console.post("/identity", {**form, "csrf": "forged"}).status_code == 403
+    assert console.post("/identity", {**form, "action": "eat"}).status_code == 400
+    answer = console.post("/identity", form)
+    assert answer.headers["location"].endswith("said=joined")
+    page = console.get(answer.headers["location"]).text
+    assert "They are one person now." in page
+    assert "asked &lt;by&gt; phone" in page
+    assert console.get("/people/anonymous_id:a1.json").json()["id"] == "user_id:ada"
+    seen.clock.advance(1_000)
+    apart = console.post("/identity", {**form, "action": "unmerge"})
+    assert apart.headers["location"].endswith("said=apart")
+    assert console.get("/people/anonymous_id:a1.json").json()["id"] == "anonymous_id:a1"
+
+
+def test_a_review_is_decided(console: Client, seen: Seen) -> None:
+    (review,) = console.get("/identity.json").json()["reviews"]
+    assert (review["a"], review["b"], review["reason"]) == (
+        "user_id:grace", "anonymous_id:ada-browser", "limit:user_id",
+    )  # fmt: skip
+    token = token_of(console.get("/identity").text)
+    seen.clock.advance(1_000)
+    console.post("/identity", {"a": review["a"], "b": review["b"], "action": "confirm", "csrf": token})
+    assert console.get("/identity.json").json()["reviews"] == []
+    assert console.get("/people/user_id:grace.json").json()["id"] == "user_id:ada"
+
+
+def test_keys_are_made_and_revoked(seen: Seen, tmp_path: Path) -> None:
+    keys = Keys(write="wk", secret="sk", roster=Roster(tmp_path, seen.clock))
+    audit = AuditLog(tmp_path, seen.clock)
+    console = Client(create_console(seen.engine, Sessions(keys, seen.clock, {}), audit=audit))
+    console.post("/login", {"key": "sk"})
+    token = token_of(console.get("/access").text)
+    page = console.post("/access", {"csrf": token, "name": "bi", "role": "viewer", "days": "30"}).text
+    made = re.search(r"ok_[0-9a-f]{8}_[\w-]+", page)
+    assert made is not None
+    assert made[0] not in console.get("/access").text
+    own = {"authorization": f"Bearer {made[0]}"}
+    visitor = Client(create_console(seen.engine, Sessions(keys, seen.clock, {})))
+    assert visitor.get("/overview.json", headers=own).status_code == 200
+    assert visitor.get("/people.json", headers=own).json()["code"] == "forbidden"
+    key_id = made[0].split("_")[1]
+    assert console.post(f"/access/{key_id}/revoke", {"csrf": token}).status_code == 303
+    assert visitor.get("/overview.json", headers=own).json()["message"] == "this key is revoked"
+    assert console.post("/access", {"csrf": token, "role": "viewer", "days": "0"}).status_code == 400
+    seen_log = console.get("/audit").text
+    assert "the chain holds" in seen_log
+    assert "key.revoked" in seen_log
+
+
+def test_signing_in_by_name(seen: Seen, tmp_path: Path) -> None:
+    roster = Roster(tmp_path, seen.clock)
+    roster.set_user("ada", "viewer", "a sentence nobody guesses")
+    keys = Keys(write="wk", secret="sk", roster=roster)
+    visitor = Client(create_console(seen.engine, Sessions(keys, seen.clock, {})))
+    assert "Password, or the secret key" in visitor.get("/login").text
+    wrong = visitor.post("/login", {"name": "ada", "key": "wrong"})
+    assert (wrong.status_code, "do not belong together" in wrong.text) == (401, True)
+    assert visitor.post("/login", {"name": "Ada", "key": "a sentence nobody guesses"}).status_code == 303
+    page = visitor.get("/").text
+    assert "Placements" in page
+    assert "/people" not in page
+    assert "ada-browser" not in page
+    refused = visitor.get("/people")
+    assert (refused.status_code, "this needs the scope people" in refused.text) == (403, True)

@@ -50,6 +50,10 @@ class Audit(Protocol):
         """The newest entries first; only those about an identifier, or whose ``did`` starts like this."""
         ...
 
+    def verify(self) -> Checked:
+        """Walk the chain from its first entry."""
+        ...
+
 
 class Unaudited:
     """For an engine without a folder: nothing is kept."""
@@ -61,6 +65,9 @@ class Unaudited:
 
     def newest(self, limit: int = 100, about: str = "", did: str = "") -> list[Entry]:
         return []
+
+    def verify(self) -> Checked:
+        return Checked(0, NOTHING_BEFORE)
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -19,16 +19,19 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from opportune.access.audit import Audit, Unaudited
-from opportune.access.scopes import Access, Grant, names_of
+from opportune.access.roster import Roster
+from opportune.access.scopes import ROLES, Access, Grant, names_of
+from opportune.clock import DAY
 from opportune.console import charts, identity_graph, lifts, words
 from opportune.console.assets import Assets
 from opportune.console.desk import Desk, Engine
 from opportune.console.safety import SafetyHeaders
 from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
-from opportune.errors import InvalidRequest, NotInstalled, OpportuneError, Overloaded, Unauthorized
+from opportune.errors import InvalidRequest, NotFound, NotInstalled, OpportuneError, Overloaded, Unauthorized
 from opportune.events.verdicts import DUPLICATE, STORED
 from opportune.identity.corrections import EVENT_OF, Action
+from opportune.server.access import MOST_DAYS
 from opportune.server.sessions import Sessions
 from opportune.warehouse.reports import Reports
 
@@ -43,6 +46,7 @@ SAID = {
     "stored": "The event is stored now.",
     "duplicate": "The event had been stored before: the letter is closed.",
     "rejected": "The event was refused again. The reason below is the new one.",
+    "revoked": "The key is refused from now on.",
     "joined": "They are one person now.",
     "apart": "They are two people now.",
     "still": "That link is taken back; others still join them.",
@@ -114,6 +118,10 @@ class _Console:
             *self._page("/experiments", "experiments", "reports", desk.experiments),
             *self._report("/experiments/{key}", "experiment", "reports", self._experiment),
             *self._report("/business", "business", "reports", self._business),
+            *self._page("/audit", "audit", "audit", self._audit),
+            *self._page("/access", "access", "administer", self._access),
+            self._post("/access", "administer", self.create_key),
+            self._post("/access/{key}/revoke", "administer", self.revoke_key),
             self._at("/login", "open", self.login, "GET", "POST"),
             self._at("/logout", "open", self.logout, "POST"),
             self._at("/static/{name}", "open", self.assets.respond),
@@ -129,7 +137,7 @@ class _Console:
     ) -> list[Route]:
         def ask(request: Request) -> dict[str, Any]:
             grant = self.sessions.require(request, access)
-            if access in ("people", "identity") and "rows" not in request.query_params:
+            if access in ("people", "identity", "audit") and "rows" not in request.query_params:
                 self.audit.note(grant.who, f"{name}.listed")
             found = answer(request.query_params)
             if not grant.allows("people"):
@@ -210,6 +218,53 @@ class _Console:
 
     async def _business(self, request: Request) -> dict[str, Any]:
         return await self.trials.business()
+
+    # -- who may do what
+
+    def _audit(self, query: Mapping[str, str]) -> dict[str, Any]:
+        about = query.get("about", "").strip()
+        return {
+            "now": self.desk.clock(),
+            "about": about,
+            "checked": msgspec.to_builtins(self.audit.verify()),
+            "entries": msgspec.to_builtins(self.audit.newest(200, about)),
+        }
+
+    def _access(self, query: Mapping[str, str]) -> dict[str, Any]:
+        now, roster = self.desk.clock(), self.sessions.roster
+        return {
+            "now": now,
+            "made": "",
+            "roles": [{"name": role.value, "scopes": names_of(scopes)} for role, scopes in ROLES.items()],
+            "keys": [] if roster is None else [key.shown(now) for key in roster.list_keys()],
+            "users": [] if roster is None else [user.shown() for user in roster.list_users()],
+        }
+
+    async def create_key(self, request: Request, form: Form) -> Response:
+        """The page again, with the key on it: it is in no address, and is not kept."""
+        days = form.fields.get("days", "")
+        if not (days.isascii() and days.isdigit() and 1 <= int(days[:6]) <= MOST_DAYS):
+            raise InvalidRequest(
+                f"a key ends after 1 to {MOST_DAYS} days", seen=days, where="days", remedy="change it"
+            )
+        key, text = self._roster().create_key(
+            form.fields.get("name", ""),
+            role=form.fields.get("role", ""),
+            expires_in=int(days) * DAY,
+            by=form.grant.who,
+        )
+        self.audit.note(form.grant.who, "key.created", changed=True, key=key.id, role=key.role)
+        return self._render(request, "access.html", section="access", **{**self._access({}), "made": text})
+
+    async def revoke_key(self, request: Request, form: Form) -> Response:
+        key = self._roster().revoke_key(request.path_params["key"])
+        self.audit.note(form.grant.who, "key.revoked", changed=True, key=key.id)
+        return self._to(request, "/access", "revoked")
+
+    def _roster(self) -> Roster:
+        if self.sessions.roster is None:
+            raise NotFound("this console keeps no keys", remedy="serve a data folder")
+        return self.sessions.roster
 
     # -- sign-in
 

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from opportune.access.passwords import matches
-from opportune.access.roster import same
+from opportune.access.roster import Roster, same
 from opportune.access.scopes import EVERYTHING, SECRET_GRANT, Grant
 from opportune.clock import HOUR, SECOND, Clock, Millis, system_clock
 from opportune.errors import Forbidden, Overloaded, Unauthorized
@@ -50,6 +50,11 @@ class Sessions:
         self._key = hmac.digest(keys.secret.encode(), b"opportune console session", hashlib.sha256)
         self._password = (os.environ if environment is None else environment).get(PASSWORD_VARIABLE, "")
         self._wrong = _Wrong(clock)
+
+    @property
+    def roster(self) -> Roster | None:
+        """The keys and users of the folder, where there is one."""
+        return self._keys.roster
 
     @property
     def has_names(self) -> bool:
