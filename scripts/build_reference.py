@@ -419,6 +419,8 @@ def placements_page() -> str:
 
 
 SOURCE_WORDS = {
+    "sequence": "where a trained sequence model sees the session going (self-attention); proposes nothing "
+    "until `opportune train --model sequence` was made live",
     "factors": "what matrix factorization puts near the session (implicit ALS); proposes nothing until "
     "`opportune train --model factors` was made live",
     "microsegments": "what is popular among sessions of the same kind (k-means); proposes nothing until "

@@ -10,6 +10,9 @@ from tests.cli.conftest import Opportune
 
 from opportune import Engine
 from opportune.clock import DAY
+from opportune.learn.sequence_training import SequenceConfig
+from opportune.recommend.sequence_model import SequenceModel, neighbours_of
+from opportune.recommend.source import Interactions
 
 pytest.importorskip("lightgbm", reason="the `learn` extra is not installed")
 
@@ -124,6 +127,42 @@ def test_sources(opportune: Opportune, folder: Path, workspace: Path) -> None:
         assert factors["bundle"]["metrics"]["alone"]["hr20"] > 50
         engine.refresh_ranker()
         assert shown(engine) < {f"p{n}" for n in range(20)}
+
+
+def test_a_sequence_model(
+    opportune: Opportune, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained in tests/learn; here its items lie on a circle, in order of their numbers."""
+
+    def drawn(history: Interactions, items: int, config: SequenceConfig) -> SequenceModel:
+        assert len(history) > 1000
+        d = config.dimensions
+        angle = 2 * np.pi * np.arange(items) / items
+        vectors = np.zeros((items, d), np.float32)
+        vectors[:, 0], vectors[:, 1] = np.cos(angle), np.sin(angle)
+        square, flat, window = np.zeros((d, d), np.float32), np.zeros(d, np.float32), np.zeros(5, np.float32)
+        return SequenceModel(
+            vectors, square, flat, window, square, window, neighbours_of(vectors, square, 4), 9.0
+        )
+
+    monkeypatch.setattr("opportune.engine.model_training.train_sequence", drawn)
+    (tmp_path / "placements.yaml").write_text(
+        "placements:\n  - {name: p, count: 2, sources: [{source: sequence}], fallbacks: []}\n"
+    )
+    viewed = [{"event": "product_viewed", "product_id": "p2"}]
+    request = {"placement": "p", "identifiers": {"anonymous_id": "new"}, "events": viewed}
+    with Engine.open(folder, workspace=tmp_path, clock=lambda: NOW) as engine:
+        assert engine.decide(request).decisions[0].items == []
+        trained = train(opportune, folder, "sequence", "--dimensions", "4")
+        assert trained["bundle"]["metrics"]["alone"]["cases"] > 0
+        moved = opportune(
+            "promote", trained["version"], "--model", "sequence", "--data-dir", folder, "--json"
+        )
+        assert moved.json["moves"][-1]["state"] == "live"
+        engine.refresh_ranker()
+        number = engine.state.catalog.number("p2")
+        near = {engine.state.catalog.ids[number + step] for step in (-1, 1)}
+        assert {item.item_id for item in engine.decide(request).decisions[0].items} == near
 
 
 def test_only_rankers_can_be_on_trial(opportune: Opportune, folder: Path) -> None:

@@ -101,9 +101,9 @@ def command(
 ) -> None:
     """Train a model from the journal of a data folder, also while a server has it open.
 
-    A ranker orders candidates; 'factors' and 'microsegments' are candidate sources; 'buy', 'churn' and 'clv'
-    are scores of people (scores.yaml). The new version is a candidate; 'opportune promote' makes it live.
-    Needs the `learn` extra.
+    A ranker orders candidates; 'factors', 'microsegments' and 'sequence' are candidate sources; 'buy',
+    'churn' and 'clv' are scores of people (scores.yaml). The new version is a candidate; 'opportune promote'
+    makes it live. Needs the `learn` extra; 'sequence' needs the `sequence` extra as well.
     """
     from opportune.engine.history import read_history
     from opportune.engine.training import train_bundle

@@ -29,11 +29,13 @@ SOURCES = frozenset(
         "content_meaning",
         "factors",
         "microsegments",
+        "sequence",
     )
 )
-"""The candidate sources that come with the package. The last four are made only where a placement names them:
-``content_meaning`` compares what descriptions mean and needs the extra ``text``; ``factors`` and
-``microsegments`` propose nothing until a model was trained and made live (``opportune train --model``)."""
+"""The candidate sources that come with the package. The last five are made only where a placement names them:
+``content_meaning`` compares what descriptions mean and needs the extra ``text``; ``factors``,
+``microsegments`` and ``sequence`` propose nothing until a model was trained and made live (``opportune train
+--model``)."""
 GIVEN = "given"
 """The pseudo source that keeps the order of the candidates in the request."""
 DEFAULT = "default"

@@ -10,11 +10,13 @@ from opportune.engine.history import numbering_digest
 from opportune.engine.models import Models
 from opportune.engine.versions import Versions
 from opportune.errors import InvalidDefinition, OpportuneError
-from opportune.learn.bundle import CLV, FACTORS, MICROSEGMENTS
+from opportune.learn.bundle import CLV, FACTORS, MICROSEGMENTS, SEQUENCE
 from opportune.learn.scores import MODEL, SPENDING, LiveModels
 from opportune.recommend.factors import FactorModel, Factors
 from opportune.recommend.microsegments import MicrosegmentModel, Microsegments
 from opportune.recommend.replaceable import Replaceable
+from opportune.recommend.sequence import SequenceSource
+from opportune.recommend.sequence_model import ARRAYS, SequenceModel
 from opportune.recommend.source import CandidateSource
 
 log = logging.getLogger("opportune.models")
@@ -28,7 +30,7 @@ class LiveVersions:
 
     def __init__(self, data_dir: Path | str, scores: LiveModels, models: Models, catalog: Catalog) -> None:
         self._scores, self._models, self._catalog = scores, models, catalog
-        sources = [kind for kind in (FACTORS, MICROSEGMENTS) if kind in models.sources]
+        sources = [kind for kind in (FACTORS, MICROSEGMENTS, SEQUENCE) if kind in models.sources]
         self._kinds = [Versions(data_dir, kind) for kind in (*sorted(scores.wanted), *sources)]
         self._serves: dict[str, str | None] = {}
 
@@ -74,5 +76,7 @@ class LiveVersions:
         if versions.kind == FACTORS:
             ridge, view, cart, buy = array(live, "knobs").tolist()
             return Factors(FactorModel(array(live, "vectors"), ridge, (view, cart, buy)))
+        if versions.kind == SEQUENCE:
+            return SequenceSource(SequenceModel.of_arrays({name: array(live, name) for name in ARRAYS}))
         names = ("vectors", "centroids", "items", "scores")
         return Microsegments(MicrosegmentModel(*(array(live, name) for name in names)))

@@ -1,4 +1,4 @@
-"""Train what is not a ranker from a data folder: factors, microsegments, propensities, lifetime values."""
+"""Train what is not a ranker from a data folder: candidate sources, propensities, lifetime values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opportune.engine.versions import Versions, new_version
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
 from opportune.events.event import Event
-from opportune.learn.bundle import BUY, CHURN, CLV, FACTORS, MICROSEGMENTS, ModelInfo
+from opportune.learn.bundle import BUY, CHURN, CLV, FACTORS, MICROSEGMENTS, SEQUENCE, ModelInfo
 from opportune.learn.calibration import calibration
 from opportune.learn.candidate_rows import cases_of
 from opportune.learn.candidate_stage import CandidateStage
@@ -31,11 +31,13 @@ from opportune.learn.propensity import Propensity, PropensityConfig, train_prope
 from opportune.learn.ranker_evaluation import rank_cases
 from opportune.learn.sample import sampled
 from opportune.learn.scores import MODEL, SPENDING
+from opportune.learn.sequence_training import SequenceConfig, train_sequence
 from opportune.learn.training import by_session, newest, part
 from opportune.profiles.schema import ProfileSchema
 from opportune.recommend.factors import Factors
 from opportune.recommend.microsegments import Microsegments
 from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.sequence import SequenceSource
 from opportune.recommend.source import CandidateSource, Interactions
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
@@ -48,7 +50,7 @@ MOST_CASES = 5_000
 
 class Training(NamedTuple):
     """``most_people`` bounds the memory that propensities take; ``dimensions`` and ``segments`` are those of
-    factors and microsegments."""
+    factors, microsegments and the sequence model."""
 
     seed: int = 1
     horizon: Millis = 0
@@ -75,7 +77,7 @@ def train_model(
     :class:`InvalidDefinition` where there is too little to learn from."""
     started = time.perf_counter()
     kind = versions.kind
-    if kind in (FACTORS, MICROSEGMENTS):
+    if kind in (FACTORS, MICROSEGMENTS, SEQUENCE):
         made = _items(kind, read_history(disk, workspace), config)
     else:
         made = _people(kind, disk, workspace, config)
@@ -148,6 +150,10 @@ def _fitted(
             {"vectors": model.vectors, "knobs": np.array([model.ridge, *model.weight])},
             {},
         )
+    if kind == SEQUENCE:
+        knobs = SequenceConfig(dimensions=config.dimensions, seed=config.seed)
+        sequence = train_sequence(touches, items, knobs)
+        return SequenceSource(sequence), sequence.arrays(), {}
     segments, metrics = train_microsegments(
         touches, items, segments=config.segments, dimensions=min(config.dimensions, 32), seed=config.seed
     )

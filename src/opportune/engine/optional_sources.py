@@ -7,7 +7,7 @@ from collections.abc import Callable
 from opportune.catalog.embedding import DIMENSIONS, MiniLM
 from opportune.catalog.items import Catalog
 from opportune.decide.placement import Placements
-from opportune.learn.bundle import FACTORS, MICROSEGMENTS
+from opportune.learn.bundle import FACTORS, MICROSEGMENTS, SEQUENCE
 from opportune.recommend.attributes import Attributes, price_band
 from opportune.recommend.meaning import ContentMeaning
 from opportune.recommend.replaceable import Replaceable
@@ -23,6 +23,7 @@ def _attributes(catalog: Catalog) -> CandidateSource:
 OPTIONAL: dict[str, Callable[[Catalog], CandidateSource]] = {
     "attributes": _attributes,
     FACTORS: lambda catalog: Replaceable(FACTORS, "viewed_together"),
+    SEQUENCE: lambda catalog: Replaceable(SEQUENCE, "viewed_together"),
     MICROSEGMENTS: lambda catalog: Replaceable(MICROSEGMENTS, "popular"),
     "content_meaning": lambda catalog: ContentMeaning(MiniLM(), DIMENSIONS),
 }

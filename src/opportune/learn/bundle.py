@@ -16,10 +16,11 @@ from opportune.learn.drift import Baseline
 RANKER = "ranker"
 FACTORS = "factors"
 MICROSEGMENTS = "microsegments"
+SEQUENCE = "sequence"
 BUY = "buy"
 CHURN = "churn"
 CLV = "clv"
-MODELS = (RANKER, FACTORS, MICROSEGMENTS, BUY, CHURN, CLV)
+MODELS = (RANKER, FACTORS, MICROSEGMENTS, SEQUENCE, BUY, CHURN, CLV)
 """Every kind of model that a data folder keeps versions of."""
 
 

@@ -23,7 +23,7 @@ _SEQUENCE = SOURCES.index(SequenceSource.name)
 @lru_cache(maxsize=256)
 def _rows_of(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """(feature source, place among the named) of the sources that are both features and named."""
-    return tuple((at, names.index(name)) for at, name in enumerate(SOURCES) if name in names)
+    return tuple((at, names.index(name)) for at, name in enumerate(SOURCES[:_SEQUENCE]) if name in names)
 
 
 def source_scores(
@@ -31,7 +31,7 @@ def source_scores(
 ) -> Floats:
     """The ``scores`` of :func:`fill_features`: the blend's, and those of the sources that are features.
     ``said`` (at least len(names), n) is what each named source scored; ``fits`` (n,) what the sequence model
-    thinks of every candidate."""
+    that the ranker was trained with thinks of every candidate."""
     scores = np.zeros((len(SOURCES), len(blended)), np.float32)
     scores[0] = blended
     for at, place in _rows_of(names):

@@ -62,13 +62,17 @@ class SequenceModel(msgspec.Struct, frozen=True, eq=False):
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """By name, to be stored one by one; :meth:`of_arrays` takes them back, memory-mapped or not."""
-        named = {name: getattr(self, name) for name in self.__struct_fields__ if name != "sharpness"}
+        named = {name: getattr(self, name) for name in ARRAYS if name != "sharpness"}
         return {**named, "sharpness": np.array([self.sharpness])}
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, npt.NDArray[np.generic]]) -> SequenceModel:
         scalars = {"sharpness": float(arrays["sharpness"][0])}
         return cls(**{**arrays, **scalars})  # type: ignore[arg-type]  # the names are this struct's own
+
+
+ARRAYS = SequenceModel.__struct_fields__
+"""The names of the arrays that a model is stored as."""
 
 
 def neighbours_of(vectors: Floats, value: Floats, count: int) -> Ints:
