@@ -70,3 +70,25 @@ def test_categories_are_bounded():
 )
 def test_where_the_person_is(context, where):
     assert read(context).jurisdiction == where
+
+
+def test_rudderstack_strategies() -> None:
+    said = {"allowedConsentIds": ["C0003"], "deniedConsentIds": ["Functional"]}
+    assert read({"consentManagement": said}).any_of == frozenset()
+    assert read({"consentManagement": {**said, "resolutionStrategy": "and"}}).any_of == frozenset()
+    either = read({"consentManagement": {**said, "resolutionStrategy": "or"}})
+    assert either.choices == {"C0003": True, "Functional": False}
+    assert either.any_of == {"C0003", "Functional"}
+    unknown = read({"consentManagement": {**said, "resolutionStrategy": "xor"}})
+    assert unknown.any_of == frozenset()
+    assert unknown.problems == ("resolutionStrategy must be 'and' or 'or', saw 'xor'; read as 'and'",)
+
+
+def test_another_dialects_word_is_not_softened() -> None:
+    both = read(
+        {
+            "consent": {"categoryPreferences": {"Functional": False}},
+            "consentManagement": {"allowedConsentIds": ["C0003"], "resolutionStrategy": "or"},
+        }
+    )
+    assert both.any_of == {"C0003"}

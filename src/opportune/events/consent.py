@@ -2,7 +2,8 @@
 
 - Segment: ``context.consent.categoryPreferences: {"Analytics": true}``; the event
   ``Segment Consent Preference Updated``.
-- RudderStack: ``context.consentManagement: {allowedConsentIds, deniedConsentIds}``.
+- RudderStack: ``context.consentManagement: {allowedConsentIds, deniedConsentIds, resolutionStrategy}``; with
+  the strategy ``or`` one allowed id of a purpose is enough, else (``and``) one denied id refuses it.
 - IAB TCF v2: ``context.gdpr_consent`` (or ``context.consent.tcf``), purposes as categories ``tcf:1`` to
   ``tcf:11``; a purpose is allowed when it is consented to.
 - Global Privacy Control: ``context.gpc`` true, from the header ``Sec-GPC: 1``: category ``gpc`` refused.
@@ -30,11 +31,13 @@ MAX_CHARS = 100
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """What one event or request says. ``problems`` are signals that could not be read: they grant nothing."""
+    """What one event or request says. ``problems`` are signals that could not be read: they grant nothing.
+    ``any_of`` are the categories of which one yes outweighs the no of the others."""
 
     choices: Mapping[str, bool] = {}
     jurisdiction: str = ""
     problems: tuple[str, ...] = ()
+    any_of: frozenset[str] = frozenset()
 
 
 NOTHING = Statement()
@@ -67,8 +70,11 @@ def read(context: Mapping[str, Any], more: Any = None) -> Statement:
     consent = _object(context.get("consent"))
     _add(said, _object(consent.get("categoryPreferences")), problems)
     rudder = _object(context.get("consentManagement"))
-    _add(said, dict.fromkeys(_texts(rudder.get("allowedConsentIds")), True), problems)
-    _add(said, dict.fromkeys(_texts(rudder.get("deniedConsentIds")), False), problems)
+    by_rudder: dict[str, bool] = {}
+    _add(by_rudder, dict.fromkeys(_texts(rudder.get("allowedConsentIds")), True), problems)
+    _add(by_rudder, dict.fromkeys(_texts(rudder.get("deniedConsentIds")), False), problems)
+    any_of = by_rudder.keys() - said.keys() if _is_any(rudder, problems) else set()
+    _add(said, by_rudder, problems)
     string = context.get("gdpr_consent") or consent.get("tcf")
     if isinstance(string, str) and string:
         try:
@@ -76,11 +82,21 @@ def read(context: Mapping[str, Any], more: Any = None) -> Statement:
         except ValueError as error:
             problems.append(f"the TCF string was not read: {error}")
         else:
+            any_of = {name for name in any_of if not name.startswith("tcf:")}
             _add(said, {f"tcf:{i}": i in allowed for i in range(1, tcf.KNOWN_PURPOSES + 1)}, problems)
     if context.get(GPC) is True:
         said[GPC] = False
-    _add(said, _object(more), problems)
-    return Statement(said, jurisdiction(context), tuple(problems))
+    others = _object(more)
+    _add(said, others, problems)
+    return Statement(said, jurisdiction(context), tuple(problems), frozenset(any_of - {*others, GPC}))
+
+
+def _is_any(rudder: Mapping[Any, Any], problems: list[str]) -> bool:
+    """Whether one yes is enough; the stricter strategy where none is named, or none that is known."""
+    strategy = rudder.get("resolutionStrategy")
+    if strategy not in (None, "", "and", "or"):
+        problems.append(f"resolutionStrategy must be 'and' or 'or', saw {strategy!r:.40}; read as 'and'")
+    return strategy == "or"
 
 
 def jurisdiction(context: Mapping[str, Any]) -> str:

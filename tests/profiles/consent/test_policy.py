@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opportune.errors import InvalidDefinition
-from opportune.events.consent import Statement
+from opportune.events.consent import Statement, read
 from opportune.events.event import Event
 from opportune.profiles.consent.policy import ConsentPolicy, Use, parse_policy, standing
 from opportune.profiles.consent.record import MAX_KEPT, Consent
@@ -122,3 +122,26 @@ def test_a_file_adds_places_and_replaces_purposes():
 def test_mistakes_are_named(text, message):
     with pytest.raises(InvalidDefinition, match=message):
         parse_policy(text)
+
+
+def test_one_yes_is_enough_under_the_strategy_or() -> None:
+    ids = {"allowedConsentIds": ["C0003"], "deniedConsentIds": ["Functional"]}
+    for strategy, allowed in (("and", False), ("or", True)):
+        said = read({"consentManagement": {**ids, "resolutionStrategy": strategy}})
+        assert standing(ConsentPolicy(), [], said).may(Use.PERSONALIZE) is allowed
+        event = Event("track", "x", "m1", "web", 5, 5, ("user_id:u1",))
+        record = Consent(choices={})
+        record.fold(event, said)
+        assert standing(ConsentPolicy(), [record]).may(Use.PERSONALIZE) is allowed
+    none = read({"consentManagement": {"deniedConsentIds": ["C0003"], "resolutionStrategy": "or"}})
+    assert not standing(ConsentPolicy(), [], none).may(Use.PERSONALIZE)
+
+
+def test_a_no_from_elsewhere_stands_under_the_strategy_or() -> None:
+    said = read(
+        {
+            "consent": {"categoryPreferences": {"Functional": False}},
+            "consentManagement": {"allowedConsentIds": ["C0003"], "resolutionStrategy": "or"},
+        }
+    )
+    assert not standing(ConsentPolicy(), [], said).may(Use.PERSONALIZE)

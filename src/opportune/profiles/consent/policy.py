@@ -131,7 +131,10 @@ def standing(policy: ConsentPolicy, records: Sequence[Consent], now: Statement |
     said = [*records]
     if now is not None and (now.choices or now.jurisdiction):
         said.append(
-            Consent({c: Choice(ok, 0, "", "request") for c, ok in now.choices.items()}, now.jurisdiction)
+            Consent(
+                {c: Choice(ok, 0, "", "request", c in now.any_of) for c, ok in now.choices.items()},
+                now.jurisdiction,
+            )
         )
     places = [r.jurisdiction for r in said if r.jurisdiction]
     silence = all(policy.silence(p) for p in places) if places else policy.silence("")
@@ -152,13 +155,22 @@ def standing(policy: ConsentPolicy, records: Sequence[Consent], now: Statement |
 def _judged(name: str, purpose: Purpose, said: Sequence[Consent], silence: bool) -> tuple[bool, str]:
     yes = ""
     for record in said:
+        outweighed = False
+        no = ""
         for category in (name, *purpose.categories):
             choice = record.choices.get(category)
             if choice is None:
                 continue
-            if not choice.allowed:
-                return False, f"refused: {category} ({choice.message_id or choice.source})"
-            yes = yes or f"granted: {category} ({choice.message_id or choice.source})"
+            if choice.allowed:
+                outweighed = outweighed or choice.any_of
+                yes = yes or f"granted: {category} ({choice.message_id or choice.source})"
+                continue
+            why = f"refused: {category} ({choice.message_id or choice.source})"
+            if not choice.any_of:
+                return False, why
+            no = no or why
+        if no and not outweighed:
+            return False, no
     if yes:
         return True, yes
     return silence, "nobody was asked, and silence is " + ("yes here" if silence else "no here")

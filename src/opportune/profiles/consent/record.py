@@ -13,17 +13,19 @@ MAX_KEPT = 128
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The latest word on one category and the event that is its evidence."""
+    """The latest word on one category and the event that is its evidence. ``any_of``: said under a strategy
+    by which a yes to another category of the same purpose outweighs this no."""
 
     allowed: bool
     time: Millis
     message_id: str
     source: str
+    any_of: bool = False
 
     def later_than(self, other: Choice) -> bool:
         """By event time; at the same instant no is later than yes, then by message id."""
-        return (self.time, not self.allowed, self.message_id, self.source) > (
-            other.time, not other.allowed, other.message_id, other.source
+        return (self.time, not self.allowed, self.message_id, self.source, not self.any_of) > (
+            other.time, not other.allowed, other.message_id, other.source, not other.any_of
         )  # fmt: skip
 
 
@@ -37,7 +39,8 @@ class Consent(msgspec.Struct, array_like=True):
     def fold(self, event: Event, statement: Statement) -> None:
         """Take in what an event says; no order of arrival changes the result."""
         for category, allowed in statement.choices.items():
-            choice = Choice(allowed, event.time, event.message_id, event.source)
+            is_any = category in statement.any_of
+            choice = Choice(allowed, event.time, event.message_id, event.source, is_any)
             known = self.choices.get(category)
             if known is None or choice.later_than(known):
                 self.choices[category] = choice
