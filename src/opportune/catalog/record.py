@@ -156,6 +156,35 @@ def decode_columns(data: bytes) -> ColumnRecord:
         ) from error
 
 
+class Names(msgspec.Struct, gc=False):
+    """The attributes that an item is called by."""
+
+    name: Attribute | None = None
+    title: Attribute | None = None
+
+
+class NamesRecord(msgspec.Struct, array_like=True, gc=False):
+    """:class:`ItemRecord` as far as sentences need it."""
+
+    offset: int
+    first: Millis
+    attributes: Names
+
+
+_names_decoder = msgspec.msgpack.Decoder(NamesRecord)
+
+
+def decode_names(data: bytes) -> tuple[Any, Any]:
+    """The values of ``name`` and ``title``, None where there is none. Raises :class:`Corrupt`."""
+    try:
+        names = _names_decoder.decode(data).attributes
+    except msgspec.DecodeError as error:
+        raise Corrupt(
+            f"an item record cannot be read ({error})", remedy="rebuild from the journal"
+        ) from error
+    return names.name and names.name[0], names.title and names.title[0]
+
+
 def encode_item(record: ItemRecord) -> bytes:
     """Canonical bytes: equal records have equal bytes."""
     return _encoder.encode(record)

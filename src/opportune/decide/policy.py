@@ -116,7 +116,7 @@ def choose(
     pin_at = {rule.rank: at for rule, at in zip(pins, told[gone + n :], strict=True) if at >= 0}
     for at in sorted(pin_at):
         shown.insert(at - 1, pin_at[at])
-    removed, examples, hidden = _accounted(told[COUNTS:HEAD], told[gone : gone + n], items)
+    removed, examples, hidden = _accounted(told[COUNTS:HEAD], out[gone : gone + n], items)
     if told[CUT]:
         removed["diversity"] = told[CUT]
     return Verdict(
@@ -136,7 +136,7 @@ def reasons_of_rules(
 ) -> dict[int, str]:
     """Index in the pool -> what the first rule that lifted the candidate has to say."""
     said: dict[int, str] = {}
-    if not any(rule.reason for rule in rules):
+    if not rules or not any(rule.reason for rule in rules):
         return said
     at = np.array(sorted(shown), dtype=np.intp)
     for rule in rules:
@@ -173,7 +173,7 @@ def safe_choice(
 
 
 def _accounted(
-    counts: list[int], gone: list[int], items: Items
+    counts: list[int], gone: Items, items: Items
 ) -> tuple[dict[str, int], dict[str, list[int]], dict[str, list[int]]]:
     """Counts by reason, examples, and all of what was removed for the person's sake. ``gone`` are the refused
     in the order of their reasons."""
@@ -181,11 +181,12 @@ def _accounted(
     examples: dict[str, list[int]] = {}
     hidden: dict[str, list[int]] = {}
     at = 0
-    for reason, count in zip(REASONS, counts[1:], strict=True):
-        if count:
+    for code, count in enumerate(counts):
+        if count and code:
+            reason = REASONS[code - 1]
             removed[reason] = count
             kept = count if reason in PERSONAL else min(count, _EXAMPLES)
-            numbers = [int(items[k]) for k in gone[at : at + kept]]
+            numbers: list[int] = items[gone[at : at + kept]].tolist()
             if reason in PERSONAL:
                 hidden[reason] = numbers
             else:

@@ -50,7 +50,7 @@ def record_of(
     inputs: dict[str, Any] = {"by_source": pool.proposed}
     if len(session.item):
         inputs["session"] = [ids[number] for number in session.item.tolist()]
-        inputs["kinds"] = bytes(session.kind.tolist())
+        inputs["kinds"] = session.kind.tobytes()
         inputs["ages_ms"] = [round(age * 1000) for age in session.age_s.tolist()]
     if request.candidates is not None:
         inputs["candidates"] = _known(request.candidates, catalog)
@@ -74,12 +74,15 @@ def record_of(
     reasons: list[Reason] = []
     place: dict[tuple[str, str, str], int] = {}
     reason_of: list[int] = []
+    before, at = None, 0
     for shown in decision.items:
         if shown.reasons:
             reason = shown.reasons[0]
-            at = place.setdefault((reason.code, reason.text, reason.item_id), len(reasons))
-            if at == len(reasons):
-                reasons.append(reason)
+            if reason is not before:
+                before = reason
+                at = place.setdefault((reason.code, reason.text, reason.item_id), len(reasons))
+                if at == len(reasons):
+                    reasons.append(reason)
             reason_of.append(at)
     if 0 < len(reason_of) == len(verdict.shown):
         inputs["reason_of"] = bytes(reason_of)

@@ -40,10 +40,12 @@ NOWHERE = Place()
 def place_of(context: Mapping[str, Any], catalog: Catalog) -> Place:
     """Read the request's context: ``item_id`` and ``category``, else what ``page`` says
     (``/product/<id>``, ``/category/<name>``). The category of the item stands in for a missing one."""
+    if not context:
+        return NOWHERE
     item = catalog.number(_text(context.get("item_id")) or _text(context.get("product_id")))
     category = _category(_text(context.get("category")), catalog)
     page = _text(context.get("page"))
-    if page and (item < 0 or category < 0):
+    if len(page) > 1 and (item < 0 or category < 0):
         section, name = _page(page)
         if item < 0 and section in _ITEM_PAGES:
             item = catalog.number(name)
@@ -70,6 +72,8 @@ def _category(name: str, catalog: Catalog) -> int:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, str):
         return value.strip()[:256]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else ""
@@ -112,12 +116,13 @@ def session_of(touches: Sequence[Touch], events: Sequence[Event], now: Millis, c
         told = sorted(dict.fromkeys(told), key=_time)
     if not told:
         return NO_SESSION
+    number_of, kind_of = catalog.number, KIND_OF_TOUCH.get
     numbers: list[int] = []
     kinds: list[int] = []
     times: list[Millis] = []
     touched: dict[int, set[str]] = {}
     for item_id, word, time in told:
-        number = catalog.number(item_id)
+        number = number_of(item_id)
         if number < 0:
             continue
         known = touched.get(number)
@@ -127,12 +132,12 @@ def session_of(touches: Sequence[Touch], events: Sequence[Event], now: Millis, c
             known.add(word)
             if word == "remove":
                 known.discard("cart")
-        kind = KIND_OF_TOUCH.get(word)
+        kind = kind_of(word)
         if kind is not None:
             numbers.append(number)
             kinds.append(kind)
             times.append(time)
-    ages = [max(now - time, 0) / 1000.0 for time in times[-SESSION_ITEMS:]]
+    ages = [(now - time) / 1000.0 if time < now else 0.0 for time in times[-SESSION_ITEMS:]]
     return Session(
         np.array(numbers[-SESSION_ITEMS:], dtype=np.int32),
         np.array(kinds[-SESSION_ITEMS:], dtype=np.int8),

@@ -75,6 +75,11 @@ MAX_WHY = 500
 LOOK_FOR_RANKER: Millis = 5_000
 """How often a running engine looks whether another ranker was promoted."""
 
+_PERSONALIZE = int(Use.PERSONALIZE)  # as a plain value: flags cost a microsecond to compare
+
+_NOISE = 64
+"""Decision ids whose random half is drawn at once."""
+
 INGEST_CHUNK = 4_096
 """Items per commit group of the library's ``ingest``; bounds memory, not the number of items."""
 
@@ -138,6 +143,7 @@ class Engine(Queries):
         person's own session never lags. With 0 every decision has the models catch up first: 0.1 ms where
         events keep coming."""
         self._learnt_at: Millis = 0
+        self._noise: list[str] = []
         self._open_disk = open_disk
         self._checkpoint_every = checkpoint_every
         self._served: Served | None = None
@@ -383,7 +389,7 @@ class Engine(Queries):
         person: PersonView = self._person(identifiers, now)
         session = SessionView(request.session_id, inline)
         said = read(request.context) if says_something(request.context) else NOTHING
-        if not self.consent.standing(person.identifiers, said).allowed & Use.PERSONALIZE:
+        if not int(self.consent.standing(person.identifiers, said).allowed) & _PERSONALIZE:
             person, session = Refused(), SessionView("", ())
         self._next_record = self.journal.next_seq
         if not 0 <= now - self._learnt_at < self.learn_every:
@@ -442,6 +448,8 @@ class Engine(Queries):
         if not identifiers:
             return Person(state.person, (), [state.person.zero()])
         asserted = assert_together(identifiers, now) if len(identifiers) > 1 else ()
+        if not asserted and not (leaf := state.leaf(identifiers[0])).links:
+            return Person(state.person, (identifiers[0],), [leaf])
         if asserted:
             found = resolve(
                 identifiers[0], lambda key: state.leaf(key).links, self.workspace.identity, asserted=asserted
@@ -457,7 +465,10 @@ class Engine(Queries):
         makes ids unguessable."""
         seq = self._next_record
         self._next_record += 1
-        return f"{seq:012x}{secrets.token_hex(6)}"
+        if not self._noise:
+            drawn = secrets.token_hex(6 * _NOISE)
+            self._noise = [drawn[at : at + 12] for at in range(0, len(drawn), 12)]
+        return f"{seq:012x}{self._noise.pop()}"
 
     # -- models
 

@@ -148,7 +148,8 @@ def strongest_first(identifiers: Iterable[Identifier]) -> tuple[Identifier, ...]
 
 def from_mapping(identifiers: dict[str, str | None]) -> tuple[Identifier, ...]:
     """The identifiers of a decision request, ``{"user_id": "u1", "anonymous_id": "a1"}``, strongest first."""
-    return strongest_first(make(custom_kind(kind), value) for kind, value in identifiers.items())
+    found = [make(kind if kind in _RANK else custom_kind(kind), value) for kind, value in identifiers.items()]
+    return strongest_first(found) if len(found) != 1 else (found[0],) if found[0] else ()
 
 
 def _strength(identifier: Identifier) -> tuple[int, str]:

@@ -29,6 +29,9 @@ STAGE_S = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.
 FLUSH_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 GROUP_EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
+COUNT_EVERY = 64
+"""Decisions that are counted at once."""
+
 OTHER = "other"
 SERIES_LIMIT = 200
 """Label values beyond this many are counted as ``other``: a client cannot grow the metrics."""
@@ -112,6 +115,7 @@ class Metrics(Collector):
         self._refused = _Family("opportune_http_refused", "Requests refused, by reason.", ["route", "code"])
         self._events = _Family("opportune_events", "Events received, by verdict.", ["dialect", "verdict"])
         self._rejected = _Family("opportune_events_rejected", "Events rejected, by reason.", ["code"])
+        self._decided: list[tuple[str, str, Mapping[str, float], Sequence[str]]] = []
         self._decisions = _Family("opportune_decisions", "Decisions answered.", ["placement", "consent"])
         self._degraded = _Family("opportune_decision_degraded", "Stages failed or skipped.", ["stage"])
         self._stages = _Family(
@@ -149,13 +153,24 @@ class Metrics(Collector):
         self._groups.observe((), size)
 
     def decision(self, decision: Decision) -> None:
-        self._decisions.add((decision.placement, decision.consent))
-        for stage, took_ms in decision.took_ms.items():
-            self._stages.observe((stage,), took_ms * 0.001)
-        for degraded in decision.degraded:
-            self._degraded.add((degraded.partition(":")[0].strip(),))
+        """Remember what is to be counted of a decision: counting is cheaper for many at once, while what it
+        needs is still in the processor's caches."""
+        self._decided.append((decision.placement, decision.consent, decision.took_ms, decision.degraded))
+        if len(self._decided) >= COUNT_EVERY:
+            self._count_decisions()
+
+    def _count_decisions(self) -> None:
+        decided, self._decided = self._decided, []
+        observe = self._stages.observe
+        for placement, consent, took_ms, degraded in decided:
+            self._decisions.add((placement, consent))
+            for stage, ms in took_ms.items():
+                observe((stage,), ms * 0.001)
+            for what in degraded:
+                self._degraded.add((what.partition(":")[0].strip(),))
 
     def collect(self) -> Iterable[Metric]:
+        self._count_decisions()
         for family in (
             self._requests, self._responses, self._refused, self._events, self._rejected, self._decisions,
             self._degraded, self._stages, self._flushes, self._groups, self._errors,
