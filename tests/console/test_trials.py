@@ -13,6 +13,8 @@ from tests.console.conftest import KEYS
 from tests.demo.asgi import Client
 from tests.warehouse.test_reports import shop
 
+from opportune import Engine
+from opportune.clock import FixedClock
 from opportune.console import create_console
 from opportune.console.lifts import Lift, intervals, over_time, percent
 from opportune.server.sessions import Sessions
@@ -86,6 +88,60 @@ def test_what_is_not_installed_is_told_and_is_not_the_callers_fault(
         "remedy": "pip install 'opportune[warehouse]' and start again",
     }
     assert console.get("/experiments").status_code == 200, "the list needs neither"
+
+
+BANDIT = """
+experiments:
+- id: hero
+  name: The hero
+  placements: [home_recs]
+  arms: [{id: calm}, {id: bold, change: {content: {tone: bold}}}]
+  bandit: {floor: 0.05, guard: {trials: 20, agreement: 0.1}}
+"""
+
+
+def test_the_page_of_a_bandit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opportune.experiments.bandits.running.REFRESH", 0)
+    (tmp_path / "experiments.yaml").write_text(BANDIT, encoding="utf-8")
+    with Engine.open(tmp_path / "data", workspace=tmp_path, clock=FixedClock()) as engine:
+        client = Client(create_console(engine, Sessions(KEYS, engine.clock)))
+        assert client.post("/login", {"key": KEYS.secret}).status_code == 303
+        assert "Nobody came yet" in client.get("/bandits/hero").text
+        for n in range(70):
+            [decision] = engine.decide(
+                {"placement": "home_recs", "identifiers": {"user_id": f"u{n}"}}
+            ).decisions
+            if n % 3 == 0:
+                engine.ingest(
+                    {
+                        "type": "track",
+                        "event": "Product Clicked",
+                        "userId": f"u{n}",
+                        "properties": {"decision_id": decision.decision_id},
+                    }
+                )
+        told = client.get("/bandits/hero.json").json()
+        assert told["bandit"]["decisions"] == 70
+        assert told["mode"] == "live"
+        assert told["bandit"]["standing"]["watched"] == 20
+        pieces = told["bandit"]["traffic"]
+        assert len(pieces) == 35, "64 pieces of one, then 32 of two and those that came after"
+        assert pieces[0][1] == {"calm": 1.0, "bold": 0.0}, "an apprentice serves the first arm"
+        calm, bold = told["bandit"]["arms"]
+        assert calm["share"] + bold["share"] == pytest.approx(1.0)
+        assert calm["decisions"] + bold["decisions"] == 70
+        assert calm["low"] < calm["mean"] < calm["high"]
+        page = client.get("/bandits/hero").text
+        assert "<h1>The hero</h1>" in page
+        assert f"{calm['share']:.1%}" in page
+        assert 'aria-label="calm, share of decisions: now' in page
+        assert 'href="/bandits/hero"' in client.get("/experiments").text
+        missing = client.get("/bandits/x.json").json()
+        assert missing["message"] == "no such experiment"
+
+
+def test_an_experiment_without_a_bandit_has_no_such_page(console: Client) -> None:
+    assert console.get("/bandits/t.json").json()["message"] == "this experiment has no bandit"
 
 
 def test_lifts_are_drawn_on_one_scale() -> None:

@@ -12,16 +12,21 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 from tests.demo.live import SCHEMES, SIZES, assert_accessible, chromium, visit
-from tests.warehouse.test_reports import shop
+from tests.warehouse.test_reports import BANDIT, shop
 
 pytestmark = pytest.mark.browser
 SECRET = "sk_trials"
+PAGES = (
+    ("experiments/t", "t"),
+    ("business", "What personalization earns"),
+    ("bandits/hero", "The hero"),
+)
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("trials")
-    engine, data = shop(folder, people=300)
+    engine, data = shop(folder, people=300, more=BANDIT)
     engine.close()
     server = subprocess.Popen(
         [
@@ -57,7 +62,7 @@ def test_axe_finds_nothing(url: str) -> None:
                     page.keyboard.press("Enter")
                     expect(page.get_by_role("heading", level=1)).to_have_text("Experiments")
                     assert_accessible(page, f"experiments {size} {scheme}")
-                    for path, heading in (("experiments/t", "t"), ("business", "What personalization earns")):
+                    for path, heading in PAGES:
                         page.goto(f"{url}/console/{path}")
                         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
                         assert_accessible(page, f"{path} {size} {scheme}")

@@ -25,13 +25,20 @@ experiments:
     guardrails: [{metric: conversion, tolerance: 0.1, units: 50}]
     minimum: {days: 0, units: 0}
 """
+BANDIT = """
+  - id: hero
+    name: The hero
+    placements: [home_recs]
+    arms: [{id: calm}, {id: bold}, {id: loud}]
+    bandit: {guard: {trials: 100, agreement: 0.1}}
+"""
 
 
-def shop(tmp_path: Path, *, bad: str = "", people: int = 900) -> tuple[Engine, Path]:
+def shop(tmp_path: Path, *, bad: str = "", people: int = 900, more: str = "") -> tuple[Engine, Path]:
     """People who look at the page; those who are treated and not in the ``bad`` arm order more often."""
     workspace = tmp_path / "workspace"
     workspace.mkdir(exist_ok=True)
-    (workspace / "experiments.yaml").write_text(EXPERIMENTS, encoding="utf-8")
+    (workspace / "experiments.yaml").write_text(EXPERIMENTS + more, encoding="utf-8")
     engine = Engine.open(tmp_path / "data", workspace=workspace, clock=FixedClock())
     for i in range(people):
         engine.clock.advance(DAY // 300)

@@ -22,7 +22,7 @@ from opportune.access.audit import Audit, Unaudited
 from opportune.access.roster import Roster
 from opportune.access.scopes import ROLES, Access, Grant, names_of
 from opportune.clock import DAY
-from opportune.console import charts, identity_graph, lifts, words
+from opportune.console import charts, identity_graph, lifts, posteriors, words
 from opportune.console.assets import Assets
 from opportune.console.desk import Desk, Engine
 from opportune.console.safety import SafetyHeaders
@@ -84,7 +84,12 @@ class _Console:
             lstrip_blocks=True,
         )
         self.pages.globals.update(
-            charts=charts, lifts=lifts, graph=identity_graph.graph, shop_url=shop_url, Step=charts.Step
+            charts=charts,
+            lifts=lifts,
+            posteriors=posteriors.posteriors,
+            graph=identity_graph.graph,
+            shop_url=shop_url,
+            Step=charts.Step,
         )
         self.pages.filters.update(
             moment=words.moment, iso=words.iso, ago=words.ago, value=words.value, feature=words.feature,
@@ -117,6 +122,7 @@ class _Console:
             *self._page("/placements", "placements", "reports", desk.placements),
             *self._page("/experiments", "experiments", "reports", desk.experiments),
             *self._report("/experiments/{key}", "experiment", "reports", self._experiment),
+            *self._entry("/bandits", "bandit", "reports", desk.bandit),
             *self._report("/business", "business", "reports", self._business),
             *self._page("/audit", "audit", "audit", self._audit),
             *self._page("/access", "access", "administer", self._access),

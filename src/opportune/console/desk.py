@@ -20,6 +20,7 @@ from opportune.errors import InvalidRequest, NotFound
 from opportune.events import dead_letters
 from opportune.events.event import DeadLetter
 from opportune.events.identifiers import ORDER
+from opportune.experiments.bandits.picture import picture
 from opportune.experiments.switch import listed
 from opportune.identity.corrections import Action, Together
 
@@ -226,6 +227,25 @@ class Desk:
         return {
             "definitions": self.engine.workspace.revision,
             "experiments": listed(self.engine.workspace.experiments, self.engine.state.switches),
+        }
+
+    def bandit(self, experiment_id: str) -> dict[str, Any]:
+        """An experiment whose traffic follows the rewards. Raises :class:`NotFound`."""
+        experiment = self.engine.workspace.experiments.get(experiment_id)
+        bandits, allocation = self.engine.state.bandits, experiment.bandit
+        if allocation is None or experiment.id not in bandits.running:
+            raise NotFound("this experiment has no bandit", seen=experiment_id, remedy="read its report")
+        found = picture(bandits, experiment.id, self.engine.clock())
+        arms = bandits.running[experiment.id].bandit.arms
+        policy = type(allocation.policy).__name__
+        return {
+            "experiment": {"id": experiment.id, "name": experiment.name or experiment.id},
+            "policy": f"Its policy is {policy}, every arm keeps {allocation.floor:.0%}",
+            "reward": f"an outcome of kind {allocation.reward or 'any'} in {allocation.within_hours:g} h",
+            "contextual": bool(allocation.features),
+            "mode": found.mode,
+            "bandit": found,
+            "shares": [(arm, [100 * shares[arm] for _, shares in found.traffic]) for arm in arms],
         }
 
     def _known_as(self, wanted: str) -> list[str]:

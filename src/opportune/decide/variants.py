@@ -95,7 +95,8 @@ class Variants:
         if not pinned:
             return found
         pins = tuple([Rule(pin=item, rank=rank) for rank, item in enumerate(pinned, start=1)])
-        made = msgspec.structs.replace(found.placement, rules=(*pins, *found.placement.rules))
+        own = [r for r in found.placement.rules if not (r.pin and r.rank <= len(pins))]
+        made = msgspec.structs.replace(found.placement, rules=(*pins, *own))
         return Variant(made, found.ranker)
 
     def _changed(self, placement: Placement, assignments: Sequence[Assignment]) -> Variant:

@@ -50,6 +50,7 @@ def _row(experiment: Experiment, switch: Switch | None) -> dict[str, Any]:
         "why": stopped.why if stopped else "",
         "since": stopped.time if stopped else experiment.start_ms,
         "unit": experiment.unit,
+        "bandit": experiment.bandit is not None,
         "placements": list(experiment.placements),
         "coverage": experiment.coverage,
         "arms": {arm.id: arm.weight for arm in experiment.variants()},
