@@ -241,7 +241,7 @@ class Desk:
         return {
             "experiment": {"id": experiment.id, "name": experiment.name or experiment.id},
             "policy": f"Its policy is {policy}, every arm keeps {allocation.floor:.0%}",
-            "reward": f"an outcome of kind {allocation.reward or 'any'} in {allocation.within_hours:g} h",
+            "reward": f"{allocation.reward or 'any outcome'} within {allocation.within_hours:g} h",
             "contextual": bool(allocation.features),
             "mode": found.mode,
             "bandit": found,

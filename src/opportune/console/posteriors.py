@@ -11,7 +11,7 @@ from opportune.experiments.bandits.picture import ArmPicture
 WIDTH = 1000
 
 
-def posteriors(arms: Sequence[ArmPicture], *, caption: str) -> Markup:
+def posteriors(arms: Sequence[ArmPicture], *, caption: str, share: str = "Share now") -> Markup:
     """Every arm's share and the interval of its expected reward, on one scale from the least to the most."""
     low = min((arm.low for arm in arms), default=0.0)
     high = max((arm.high for arm in arms), default=1.0)
@@ -39,6 +39,6 @@ def posteriors(arms: Sequence[ArmPicture], *, caption: str) -> Markup:
         '<table class="chart lifts"><caption>{caption}</caption><thead><tr><th scope="col">Arm</th>'
         '<th scope="col">From {low:.2%} to {high:.2%}</th><th scope="col" class="num">Reward</th>'
         '<th scope="col" class="num">95 %</th><th scope="col" class="num">Trials</th>'
-        '<th scope="col" class="num">Rewards</th><th scope="col" class="num">Share now</th></tr></thead>'
+        '<th scope="col" class="num">Rewards</th><th scope="col" class="num">{share}</th></tr></thead>'
         "<tbody>{body}</tbody></table></div>"
-    ).format(caption=caption, low=low, high=high, body=body)
+    ).format(caption=caption, share=share, low=low, high=high, body=body)

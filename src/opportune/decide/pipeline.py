@@ -28,6 +28,7 @@ from opportune.decide.content import bare, dress
 from opportune.decide.deadline import Stages
 from opportune.decide.eligibility import eligible
 from opportune.decide.explain import explain
+from opportune.decide.explore import explore
 from opportune.decide.objective import Foreteller, lacking, no_cost, rank_toward
 from opportune.decide.placement import DEFAULT, MAX_COUNT, NEWEST, Placement, Placements
 from opportune.decide.plan import PINNED
@@ -212,6 +213,10 @@ class _Slot:
             verdict = self._fill(pool, score, policy, count, query, only_given=given is not None)
         else:
             verdict = nothing_shown(score)
+        decision_id = world.new_id(self.now)
+        explored = None
+        if placement.explore is not None and verdict.shown:
+            explored = explore(verdict, placement.explore, decision_id)
         elsewhere.update(pool.item[verdict.shown].tolist())
         speaker = Speaker(placement, pool.names, world.sources, self.place, self.session, world.catalog)
         said = reasons_of_rules(placement.rules, pool.item, verdict.shown, world.catalog)
@@ -219,7 +224,7 @@ class _Slot:
         if items is None:
             items = bare(pool, verdict, world.catalog)
         decision = Decision(
-            decision_id=world.new_id(self.now),
+            decision_id=decision_id,
             placement=placement.name,
             items=items,
             content=placement.content,
@@ -250,6 +255,7 @@ class _Slot:
                 features,
                 self.now,
                 assigned.assignments,
+                explored,
             ),
         )
         decision.took_ms = record.took_ms = stages.finish()

@@ -162,6 +162,15 @@ class Diversity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("diversity needs either max_per or mmr")
 
 
+class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``share`` of the decisions show their places in random order, filled from the ``pool`` best candidates.
+    Filters hold for them, a diversity cap does not. What every item was shown by is in the record: this is
+    what lets ``opportune replay`` judge other placements."""
+
+    share: Annotated[float, msgspec.Meta(gt=0, le=0.5)] = 0.05
+    pool: Annotated[int, msgspec.Meta(ge=2, le=24)] = 12
+
+
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One placement.
 
@@ -194,6 +203,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     objective: dict[Outcome, Positive] = {}
+    explore: Explore | None = None
 
     def __post_init__(self) -> None:
         named = [source.source for source in self.sources]

@@ -11,6 +11,7 @@ import numpy as np
 from opportune.catalog.items import Catalog
 from opportune.clock import Millis
 from opportune.decide.candidates import Pool
+from opportune.decide.explore import EXPLORED, Explored
 from opportune.decide.policy import Verdict
 from opportune.decide.request import DecideRequest, Decision, DecisionRecord, Reason
 from opportune.decide.situation import Session
@@ -35,6 +36,7 @@ def record_of(
     features: Mapping[str, Any],
     now: Millis,
     assignments: tuple[Assignment, ...] = (),
+    explored: Explored | None = None,
 ) -> DecisionRecord:
     """The record of one decision. The unshown candidates kept are the best ``MAX_UNSHOWN``.
 
@@ -71,6 +73,11 @@ def record_of(
     if verdict.hidden:
         hidden = {why: [ids[n] for n in numbers[:_MAX_GIVEN]] for why, numbers in verdict.hidden.items()}
         inputs["hidden"] = hidden
+    if explored is not None and explored.free:
+        inputs[EXPLORED] = {
+            "natural": [ids[pool.item[at]] for at in explored.natural],
+            "free": [ids[pool.item[at]] for at in explored.free],
+        }
     reasons: list[Reason] = []
     place: dict[tuple[str, str, str], int] = {}
     reason_of: list[int] = []
@@ -100,7 +107,7 @@ def record_of(
         because=[ids[number] if number >= 0 else "" for number in because],
         source_names=pool.names,
         shown=len(verdict.shown),
-        propensities=[1.0] * len(verdict.shown),
+        propensities=[1.0] * len(verdict.shown) if explored is None else explored.propensities,
         reasons=reasons,
         experiment=decision.experiment,
         consent=decision.consent,

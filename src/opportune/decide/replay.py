@@ -57,14 +57,16 @@ def _without_person(world: World, record: DecisionRecord) -> tuple[Placements, R
         exclude_in_session=(),
     )
     only = Placements(
-        [msgspec.structs.replace(placement, filters=impersonal)], version=world.placements.version
+        [msgspec.structs.replace(placement, filters=impersonal, explore=None)],
+        version=world.placements.version,
     )
     return only, ranker
 
 
 def replay(world: World, record: DecisionRecord) -> list[str]:
-    """The item ids that the same inputs lead to now; those of the record when models, placements and
-    catalogue are as they were. Exact for requests of up to 200 candidates and 200 exclusions."""
+    """The item ids that the same inputs lead to now, before any exploration; those of the record when
+    models, placements and catalogue are as they were (its ``natural`` ones where it explored). Exact for
+    requests of up to 200 candidates and 200 exclusions."""
     inputs = record.inputs
     touches = tuple(
         _Touch(item_id, _WORDS[kind], record.time - age_ms)

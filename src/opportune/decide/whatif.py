@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from opportune.decide.attribution import DecisionOutcomes
+from opportune.decide.explore import EXPLORED
 from opportune.decide.placement import Placements
 from opportune.decide.replay import replay
 from opportune.decide.request import DecisionRecord
@@ -53,7 +54,8 @@ def what_if(
 
     A place pays 1 when one of the ``kinds`` of outcome (any, without kinds) came of the item that was shown
     there. Weights are ``[same item] / propensity``: a log without any exploration speaks only of places that
-    stay as they were, and the verdict says so. Decisions at placements that the file does not have are
+    stay as they were, and the verdict says so; where its placements ``explore``, it speaks of every item that
+    a place could have got. Decisions at placements that the file does not have are
     counted and left alone. O(decisions x the cost of a decision), twice.
     """
     world = msgspec.structs.replace(world, new_id=new_decision_id, degraded=lambda placement, stage: None)
@@ -62,25 +64,30 @@ def what_if(
     weight: list[float] = []
     reward: list[float] = []
     cluster: list[int] = []
-    kept = moved = drifted = 0
+    kept = moved = drifted = supported = 0
     for record, outcomes in records:
         if record.placement not in placements.by_name:
             found.other_placements += 1
             continue
         shown = record.candidates[: record.shown]
+        explored = record.inputs.get(EXPLORED, {})
+        natural, free = explored.get("natural", shown), frozenset(explored.get("free", ()))
         again = replay(other, record)
         now = replay(world, record) if record.placement in world.placements.by_name else []
         paid = {o.item_id for o in outcomes.outcomes if not kinds or o.kind in kinds}
-        found.identical += shown == again
+        found.identical += natural == again
         for place, item in enumerate(shown):
             same = place < len(again) and again[place] == item
             propensity = record.propensities[place] if place < len(record.propensities) else 1.0
             weight.append(1.0 / propensity if same else 0.0)
             reward.append(1.0 if item in paid else 0.0)
             cluster.append(found.decisions)
-            drifted += place >= len(now) or now[place] != item
-        kept += sum(a == b for a, b in zip(shown, again, strict=False))
-        moved += sum(a != b and b in shown for a, b in zip(shown, again, strict=False))
+            before = natural[place]
+            drifted += place >= len(now) or now[place] != before
+            then = again[place] if place < len(again) else ""
+            supported += then == before or (before in free and then in free)
+        kept += sum(a == b for a, b in zip(natural, again, strict=False))
+        moved += sum(a != b and b in natural for a, b in zip(natural, again, strict=False))
         found.decisions += 1
     found.places = len(weight)
     if not weight:
@@ -95,7 +102,7 @@ def what_if(
         each.name: {"value": value(each, rounds), "low": low, "high": high}
         for each, (low, high) in zip(estimators, ends, strict=True)
     }
-    reasons = doubts(of_weights(rounds.weight, rounds.reward, found.new + found.moved))
+    reasons = doubts(of_weights(rounds.weight, rounds.reward, 1 - supported / found.places))
     found.judged = not reasons
     found.verdict = _words(found, reasons)
     return found
