@@ -166,3 +166,49 @@ def test_a_folder_that_is_not_there(opportune: Opportune, tmp_path: Path) -> Non
     shown = opportune("train", "--data-dir", tmp_path / "none")
     assert shown.code != 0
     assert "no such data folder" in shown.err
+
+
+def test_a_ranker_goes_live_by_itself_only_when_it_is_better_by_more_than_chance(
+    opportune: Opportune, folder: Path, tmp_path: Path
+) -> None:
+    few = ("--data-dir", folder, "--trees", "8", "--leaves", "7", "--json")
+    first = opportune("train", *few, "--promote", "--outcomes", "--ablation", "--report", tmp_path / "r.html")
+    assert first.code == 0, first.err
+    again = opportune("train", *few, "--promote").json
+    rival = again["bundle"]["rival"]
+    low, high = rival["difference"]["interval"]
+    assert low <= rival["difference"]["mrr20"] <= high
+    assert (again["state"] == "live") is (low > 0)
+    page = (tmp_path / "r.html").read_text()
+    assert "Calibration of click" in page
+    ablation = first.json["bundle"]["ablation"]
+    assert sum(told["features"] for told in ablation.values()) == len(first.json["bundle"]["features"])
+    assert all(told["pays"] is (told["interval"][0] > 0) for told in ablation.values())
+    assert ("does not pay for itself" in page) is not all(told["pays"] for told in ablation.values())
+
+
+def test_without_drift_nothing_is_trained(opportune: Opportune, folder: Path) -> None:
+    version = opportune("train", "--data-dir", folder, "--trees", "3", "--json").json["version"]
+    opportune("promote", version, "--to", "live", "--data-dir", folder)
+    before = len(opportune("compare", "--data-dir", folder, "--json").json)
+    still = opportune("train", "--data-dir", folder, "--if-drift", "50", "--json").json
+    assert still["version"] is None
+    assert 0 <= still["drift"]["index"] <= 50
+    assert still["drift"]["version"] == version
+    assert len(opportune("compare", "--data-dir", folder, "--json").json) == before
+    moved = opportune("train", "--data-dir", folder, "--if-drift", "0", "--trees", "2", "--json").json
+    assert moved["version"] is not None
+
+
+def test_a_backtest_goes_through_the_windows(opportune: Opportune, folder: Path, tmp_path: Path) -> None:
+    ran = opportune(
+        "backtest", "--data-dir", folder, "--windows", "2", "--share", "0.1", "--trees", "4", "--leaves", "7",
+        "--json", "--report", tmp_path / "b.html",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    first, second = ran.json["windows"]
+    assert first["from"] < second["from"] < second["until"]
+    assert first["gain_over_first"] is None
+    assert first["first"] == first["ranked"]
+    assert second["gain_over_first"]["cases"] == second["ranked"]["cases"] > 100
+    assert "Backtest of home_recs" in (tmp_path / "b.html").read_text()

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "train",
     "evaluate": "evaluate",
     "compare": "compare",
+    "backtest": "backtest",
     "promote": "promote",
     "rollback": "rollback",
     "doctor": "doctor",

@@ -10,8 +10,10 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import console
+from opportune.cli.retraining import retrain_forever, train_command
 from opportune.cli.serving import CONSOLE, announce_keys, console_mount, watch_guardrails
 from opportune.cli.target import open_engine
+from opportune.cli.training import seconds_of
 from opportune.errors import InvalidRequest
 
 
@@ -40,6 +42,26 @@ from opportune.errors import InvalidRequest
     help="Seconds between checkpoints: how much a restart after a crash may have to fold again.",
 )
 @click.option(
+    "--retrain-every",
+    default="",
+    envvar="OPPORTUNE_RETRAIN_EVERY",
+    show_envvar=True,
+    help="Train a ranker so often (12h, 1d), in a process of its own.",
+)
+@click.option(
+    "--retrain-drift",
+    type=click.FloatRange(0.0),
+    envvar="OPPORTUNE_RETRAIN_DRIFT",
+    show_envvar=True,
+    help="Then only when the newest sessions have drifted that far, as 'train --if-drift'.",
+)
+@click.option(
+    "--retrain-placement", default="home_recs", show_default=True, help="Whose candidates it learns to rank."
+)
+@click.option(
+    "--retrain-promote", is_flag=True, help="Make it live when it beats the live one by more than chance."
+)
+@click.option(
     "--role", help="Play these roles of a cluster: gateway, decide, fold, identity, separated by commas."
 )
 @click.option(
@@ -58,6 +80,10 @@ def command(
     workspace: Path | None,
     no_console: bool,
     checkpoint_every: float,
+    retrain_every: str,
+    retrain_drift: float | None,
+    retrain_placement: str,
+    retrain_promote: bool,
     role: str | None,
     cluster: Path | None,
     log_format: Any,
@@ -91,6 +117,7 @@ def command(
             chosen(role), cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port
         )
         return
+    retrain_s = seconds_of(retrain_every, "--retrain-every") if retrain_every else 0.0
     every = int(checkpoint_every * 1000)
     with open_engine(data_dir, workspace, create=True, warm=True, checkpoint_every=every) as engine:
         keys = load_keys(data_dir)
@@ -107,7 +134,13 @@ def command(
 
         def warm() -> None:
             # A canary brings a guardrail with it while the server runs.
-            watching.append(asyncio.get_running_loop().create_task(watch_guardrails(reports)))
+            loop = asyncio.get_running_loop()
+            watching.append(loop.create_task(watch_guardrails(reports)))
+            if retrain_s:
+                training = train_command(
+                    data_dir, workspace, retrain_placement, retrain_drift, promote=retrain_promote
+                )
+                watching.append(loop.create_task(retrain_forever(training, retrain_s)))
 
         mounts = [] if no_console else [console_mount(engine, keys, reports=reports, audit=audit)]
         try:

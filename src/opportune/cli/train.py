@@ -10,12 +10,14 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json
+from opportune.cli.retraining import retrain_forever, train_command
 from opportune.cli.training import (
     model_option,
     print_metrics,
     print_versions,
     progress_bars,
     rankers_of,
+    seconds_of,
     versions_of,
 )
 from opportune.clock import DAY, system_clock
@@ -72,10 +74,22 @@ if TYPE_CHECKING:
     help="What a ranker learns the order from: what sessions went on to, or what was clicked in the lists "
     "that people were shown, with the bias of their places taken out.",
 )
+@click.option("--outcomes", is_flag=True, help="Also learn the chances that objectives weigh.")
+@click.option("--ablation", is_flag=True, help="Also say what each group of features adds; takes longer.")
+@click.option(
+    "--if-drift",
+    "drift",
+    type=click.FloatRange(0.0),
+    help="Only when the newest sessions have moved that far from the live ranker's training (population "
+    "stability index; 0.1 is little, 0.25 is much).",
+)
+@click.option(
+    "--schedule", default="", help="Train so often (12h, 1d) until interrupted, in a process of its own."
+)
 @click.option(
     "--promote",
     is_flag=True,
-    help="Make the version live when held-out cases say that it is better than none.",
+    help="Make it live when it beats the live one, or none, by more than chance.",
 )
 @click.option(
     "--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with plots."
@@ -95,6 +109,10 @@ def command(
     threads: int,
     seed: int,
     learnt_from: str,
+    outcomes: bool,
+    ablation: bool,
+    drift: float | None,
+    schedule: str,
     promote: bool,
     page: Path | None,
     as_json: bool,
@@ -106,6 +124,7 @@ def command(
     makes it live. Needs the `learn` extra; 'sequence' needs the `sequence` extra as well.
     """
     from opportune.engine.history import read_history
+    from opportune.engine.retraining import beats, drift_of
     from opportune.engine.training import train_bundle
     from opportune.engine.versions import new_version
     from opportune.engine.workspace import load_workspace
@@ -114,6 +133,9 @@ def command(
     from opportune.learn.training import Slices
     from opportune.stores.disk import RealDisk
 
+    if schedule:
+        _repeat(train_command(data_dir, workspace, name, drift, promote=promote), schedule)
+        return
     if kind != "ranker":
         from opportune.engine.model_training import Training
 
@@ -126,13 +148,22 @@ def command(
     placement = definitions.placements.get(name)
     history = read_history(RealDisk(data_dir, read_only=True), definitions)
     now = system_clock()
+    registry = rankers.registry()
+    live = None if registry.live is None else rankers.load(registry.live)
+    if drift is not None and live is not None and live.info.baselines:
+        moved = drift_of(history, placement, live)
+        if moved["index"] <= drift:
+            if as_json:
+                print_json({"version": None, "drift": moved})
+            else:
+                click.echo(f"not trained: the drift of {live.info.version} is {moved['index']}")
+            return
     shown = None
     if learnt_from == "impressions":
         from opportune.engine.shown import shown_lists
         from opportune.stores.journal import Journal
 
         shown = shown_lists(Journal.open(RealDisk(data_dir, read_only=True)), history.catalog, name)
-    registry = rankers.registry()
     with progress_bars(as_json) as bars:
         bundle = train_bundle(
             history,
@@ -143,15 +174,18 @@ def command(
             config=RankerConfig(trees=trees, leaves=leaves, seed=seed),
             slices=Slices(most_cases=cases),
             shown=shown,
+            outcomes=outcomes,
+            ablation=ablation,
+            rival=live if promote else None,
             threads=threads,
             trained_from=registry.live or "",
             progress=bars,
         )
     info = bundle.info
     rankers.add(bundle, now, f"trained for {name}")
-    if promote and info.metrics["ranked"]["mrr20"] > info.metrics["stage"]["mrr20"]:
-        registry = rankers.registry()
-        rankers.record(registry.promote(info.version, now, "live", "better than the blend on held-out cases"))
+    better, why = beats(info)
+    if promote and better:
+        rankers.record(rankers.registry().promote(info.version, now, "live", why))
     state = rankers.registry().state_of(info.version)
     if page is not None:
         page.write_text(report_page(info, state), encoding="utf-8")
@@ -159,7 +193,16 @@ def command(
         print_json({"version": info.version, "state": state, "bundle": info})
         return
     print_metrics([(info, state)])
+    if promote:
+        click.echo(why)
     click.echo(f"{info.version}: {state}, {info.trees} trees from {info.cases:,} cases in {info.seconds} s")
+
+
+def _repeat(command: list[str], schedule: str) -> None:
+    """Until Ctrl-C."""
+    import asyncio
+
+    asyncio.run(retrain_forever(command, seconds_of(schedule, "--schedule")))
 
 
 def _train_other(

@@ -30,6 +30,19 @@ def model_option(function: F) -> F:
     )(function)
 
 
+def seconds_of(span: str, where: str) -> float:
+    """``30s``, ``12h``, ``1d`` in seconds. Raises :class:`InvalidRequest`."""
+    from opportune.decide.placement import window_ms
+
+    try:
+        found = window_ms(span)
+    except ValueError:
+        found = None
+    if found is None:
+        raise InvalidRequest("not a span of time", seen=span, where=where, remedy="write 30m, 12h or 1d")
+    return found / 1000
+
+
 def rankers_of(data_dir: Path) -> Rankers:
     """Raises :class:`InvalidRequest` when there is no such folder."""
     from opportune.engine.rankers import Rankers

@@ -20,7 +20,7 @@ from opportune.learn.candidate_rows import Progress, no_progress
 from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.impressions import Shown
 from opportune.learn.ranker_training import RankerConfig
-from opportune.learn.training import Slices, train_ranker
+from opportune.learn.training import Rival, Slices, train_ranker
 from opportune.recommend.rank_features import FEATURES
 from opportune.recommend.rank_signals import RankSignals
 
@@ -53,6 +53,9 @@ def train_bundle(
     config: RankerConfig,
     slices: Slices,
     shown: Sequence[Shown] | None = None,
+    outcomes: bool = False,
+    ablation: bool = False,
+    rival: Bundle | None = None,
     threads: int,
     trained_from: str = "",
     progress: Callable[[str], Progress] = lambda step: no_progress,
@@ -69,7 +72,9 @@ def train_bundle(
         items,
         config,
         slices,
-        outcomes=bool(placement.objective),
+        outcomes=outcomes or bool(placement.objective),
+        ablation=ablation,
+        rival=None if rival is None else Rival(rival.info.version, rival.trees, rival.vectors),
         shown=shown,
         threads=threads,
         progress=progress,
@@ -98,6 +103,8 @@ def train_bundle(
         metrics=report["metrics"],
         segments=report["segments"],
         importance=report["importance"],
+        ablation=report["ablation"],
+        rival=report["rival"],
         outcomes=report["outcomes"],
         baselines=trained.baselines,
         trained_from=trained_from,

@@ -31,8 +31,9 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     read. ``sources`` are the candidate sources with their weights, of which the best ``candidates`` were
     ranked. ``catalogue`` is a digest of the item numbering that ``vectors`` follow. ``metrics`` by scenario
     (``stage``, ``ranked``), each with intervals; ``segments`` the same by kind of case. ``outcomes``: how
-    well each chance that objectives weigh was foretold. ``baselines`` are histograms of features and scores
-    as they were in training.
+    well each chance that objectives weigh was foretold. ``ablation``: what each group of features adds.
+    ``rival``: the version that was live, on the same cases. ``baselines`` are histograms of features and
+    scores as they were in training.
     """
 
     model: str
@@ -55,6 +56,7 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     importance: dict[str, float] = {}
     ablation: dict[str, dict[str, Any]] = {}
     outcomes: dict[str, dict[str, Any]] = {}
+    rival: dict[str, Any] = {}
     baselines: dict[str, Baseline] = {}
     trained_from: str = ""
     seconds: float = 0.0

@@ -7,13 +7,7 @@ from html import escape
 from typing import Any
 
 from opportune.learn.bundle import BundleInfo
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b}
-table{border-collapse:collapse;margin:1rem 0}
-td,th{padding:.25rem .75rem;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}h2{margin-top:2rem}svg{max-width:100%}
-"""
+from opportune.learn.page import page, table
 
 
 def report_page(info: BundleInfo, state: str) -> str:
@@ -32,59 +26,117 @@ def report_page(info: BundleInfo, state: str) -> str:
         "code": info.code_version,
         "definitions": info.definitions,
         "live before": info.trained_from or "nothing",
+        **_rival(info),
         "candidates": f"{info.candidates} of " + ", ".join(f"{s} x{w:g}" for s, w in info.sources.items()),
         "model": f"{info.trees} trees, {len(info.features)} features, {info.cases:,} cases, {info.seconds} s",
         "coverage": f"{100 * ranked.get('coverage', 0):.1f} % of the items touched before were shown",
         "novelty": f"{ranked.get('novelty_bits', 0)} bits: how rare the items shown are",
     }
-    return "\n".join(
+    return page(
+        f"Training of {info.version}",
+        table(("", ""), lineage.items()),
+        "<h2>Held-out cases</h2><p>Per cent, with 95 % intervals by bootstrap over sessions. ",
+        "The stage is the blend of the sources alone.</p>",
+        _intervals(segments),
+        table(
+            ("", "cases", "stage HR@20", "ranked HR@20", "95 %", "stage MRR@20", "ranked MRR@20", "95 %"),
+            [
+                (
+                    name,
+                    told["ranked"]["cases"],
+                    told["stage"]["hr20"],
+                    told["ranked"]["hr20"],
+                    "-".join(map(str, told["ranked"]["hr20_interval"])),
+                    told["stage"]["mrr20"],
+                    told["ranked"]["mrr20"],
+                    "-".join(map(str, told["ranked"]["mrr20_interval"])),
+                )
+                for name, told in segments.items()
+                if told["ranked"]["cases"]
+            ],
+        ),
+        "<h2>What the ranker looks at</h2><p>Share of the gain of all splits. ",
+        "A feature without a share does not pay for itself.</p>",
+        _bars(info.importance),
+        table(
+            ("feature", "share"),
+            [(name, f"{100 * share:.2f} %") for name, share in info.importance.items()],
+        ),
+        *_ablation(info),
+        *_chances(info),
+    )
+
+
+def _rival(info: BundleInfo) -> dict[str, str]:
+    if not info.rival:
+        return {}
+    gain = info.rival["difference"]
+    low, high = gain["interval"]
+    return {f"against {info.rival['version']}": f"{gain['mrr20']:+} points of MRR@20 ({low:+} to {high:+})"}
+
+
+def _ablation(info: BundleInfo) -> tuple[str, ...]:
+    if not info.ablation:
+        return ()
+    rows = [
         (
-            "<!doctype html><html lang=en><meta charset=utf-8>",
-            "<meta name=viewport content='width=device-width'>",
-            f"<title>Training of {escape(info.version)}</title><style>{_STYLE}</style>",
-            f"<h1>Training of {escape(info.version)}</h1>",
-            _table(("", ""), lineage.items()),
-            "<h2>Held-out cases</h2><p>Per cent, with 95 % intervals by bootstrap over sessions. ",
-            "The stage is the blend of the sources alone.</p>",
-            _intervals(segments),
-            _table(
-                ("", "cases", "stage HR@20", "ranked HR@20", "95 %", "stage MRR@20", "ranked MRR@20", "95 %"),
+            name,
+            told["features"],
+            f"{told['mrr20']:+}",
+            f"{told['interval'][0]:+} to {told['interval'][1]:+}",
+            "yes" if told["pays"] else "does not pay for itself",
+        )
+        for name, told in info.ablation.items()
+    ]
+    return (
+        "<h2>What each group of features adds</h2><p>Points of MRR@20 lost without it, trained anew.</p>",
+        table(("group", "features", "MRR@20", "95 %", "pays"), rows),
+    )
+
+
+def _chances(info: BundleInfo) -> tuple[str, ...]:
+    """A calibration plot and its table for each foretold outcome."""
+    parts = []
+    for name, told in info.outcomes.items():
+        parts += [
+            f"<h2>Chance of a {escape(name)}</h2><p>On {told['rows']:,} later candidates: ",
+            f"AUC {told['auc']}, ",
+            f"log loss {told['log_loss']} (of the base rate: {told['log_loss_of_base_rate']}), ",
+            f"calibration error {told['error']}. On the line, what was foretold came true.</p>",
+            _calibration(name, told["bins"]),
+            table(
+                ("foretold", "came true", "95 %", "candidates"),
                 [
-                    (
-                        name,
-                        told["ranked"]["cases"],
-                        told["stage"]["hr20"],
-                        told["ranked"]["hr20"],
-                        "-".join(map(str, told["ranked"]["hr20_interval"])),
-                        told["stage"]["mrr20"],
-                        told["ranked"]["mrr20"],
-                        "-".join(map(str, told["ranked"]["mrr20_interval"])),
-                    )
-                    for name, told in segments.items()
-                    if told["ranked"]["cases"]
+                    (b["predicted"], b["observed"], f"{b['interval'][0]} to {b['interval'][1]}", b["rows"])
+                    for b in told["bins"]
                 ],
             ),
-            "<h2>What the ranker looks at</h2><p>Share of the gain of all splits. ",
-            "A feature without a share does not pay for itself.</p>",
-            _bars(info.importance),
-            _table(
-                ("feature", "share"),
-                [(name, f"{100 * share:.2f} %") for name, share in info.importance.items()],
-            ),
-            "</html>",
-        )
+        ]
+    return tuple(parts)
+
+
+def _calibration(name: str, bins: list[dict[str, Any]]) -> str:
+    top = max([b["predicted"] for b in bins] + [b["interval"][1] for b in bins]) or 1.0
+
+    def at(value: float) -> float:
+        return 300 * value / top
+
+    parts = ['<line x1="40" y1="310" x2="340" y2="10" stroke="#999" stroke-dasharray="4 4"/>']
+    for b in bins:
+        x, low, high = 40 + at(b["predicted"]), 310 - at(b["interval"][0]), 310 - at(b["interval"][1])
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="#0b6bcb"/>')
+        parts.append(f'<circle cx="{x:.1f}" cy="{310 - at(b["observed"]):.1f}" r="4" fill="#0b6bcb"/>')
+    for value in (0.0, top / 2, top):
+        parts.append(f'<text x="{40 + at(value):.1f}" y="330" text-anchor="middle">{value:.3g}</text>')
+        parts.append(f'<text x="34" y="{314 - at(value):.1f}" text-anchor="end">{value:.3g}</text>')
+    return (
+        f'<svg role="img" aria-label="Calibration of {escape(name)}" viewBox="0 0 370 340" width="420" '
+        f'font-size="12">{"".join(parts)}</svg>'
     )
 
 
 def _when(time: int) -> str:
     return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _table(head: tuple[str, ...], rows: Any) -> str:
-    cells = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return "<table><tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + f"</tr>{cells}</table>"
 
 
 def _intervals(segments: dict[str, Any]) -> str:

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.errors import InvalidRequest
+from opportune.learn.ablation import ablate
 from opportune.learn.bundle import Bundle
 from opportune.learn.candidate_rows import Cases, Progress, Rows, candidate_rows, cases_of, no_progress
 from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.drift import Baseline, ranker_baselines
 from opportune.learn.impressions import FEWEST, Shown, impression_rows
 from opportune.learn.item_vectors import item_vectors
-from opportune.learn.measures import measures
+from opportune.learn.measures import difference, measures
 from opportune.learn.outcomes import outcome_report, train_outcomes
 from opportune.learn.ranker_evaluation import Ranked, rank_cases
 from opportune.learn.ranker_training import RankerConfig, best_size, importances, train_trees
@@ -40,6 +41,14 @@ class Slices(msgspec.Struct, frozen=True, kw_only=True):
     choose: float = 0.03
     measure: float = 0.05
     most_cases: int = 40_000
+
+
+class Rival(NamedTuple):
+    """Another version, asked the same measured cases."""
+
+    version: str
+    trees: str
+    vectors: npt.NDArray[np.float32]
 
 
 class Trained(NamedTuple):
@@ -64,6 +73,8 @@ def train_ranker(
     slices: Slices,
     *,
     outcomes: bool = False,
+    ablation: bool = False,
+    rival: Rival | None = None,
     shown: Sequence[Shown] | None = None,
     threads: int = 2,
     progress: Callable[[str], Progress] = lambda step: no_progress,
@@ -122,6 +133,19 @@ def train_ranker(
     baselines = ranker_baselines(held_out.features, scorer.score(np.ascontiguousarray(held_out.features.T)))
     ranked = rank_cases(stage, cases[2], (scorer,), progress=progress("measured cases"))
     report = report_of(ranked, cases[2], past, items, config.seed, importances(text))
+    report["ablation"] = (
+        ablate(rows, held_out, cases[1], config, threads=threads, progress=progress) if ablation else {}
+    )
+    report["rival"] = {}
+    if rival is not None:
+        stage.items = table._replace(vector=np.array(rival.vectors, np.float32))
+        theirs = rank_cases(stage, cases[2], (TreeScorer.from_text(rival.trees),)).rankers[0]
+        session_of = cases[2].session()
+        report["rival"] = {
+            "version": rival.version,
+            "metrics": measures(theirs, session_of, config.seed),
+            "difference": difference(ranked.rankers[0], theirs, session_of, config.seed),
+        }
     report["outcomes"] = outcome_report(chances, held_out, cases[1])
     return Trained(
         trees=text,
