@@ -44,15 +44,11 @@ from opportune.errors import InvalidRequest
 @click.option(
     "--retrain-every",
     default="",
-    envvar="OPPORTUNE_RETRAIN_EVERY",
-    show_envvar=True,
     help="Train a ranker so often (12h, 1d), in a process of its own.",
 )
 @click.option(
     "--retrain-drift",
     type=click.FloatRange(0.0),
-    envvar="OPPORTUNE_RETRAIN_DRIFT",
-    show_envvar=True,
     help="Then only when the newest sessions have drifted that far, as 'train --if-drift'.",
 )
 @click.option(
