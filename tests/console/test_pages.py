@@ -12,8 +12,10 @@ from tests.demo.asgi import Client
 from opportune.access.audit import AuditLog
 from opportune.access.roster import Roster
 from opportune.console import create_console
+from opportune.identity.likely import Proposal
 from opportune.server.auth import Keys
 from opportune.server.sessions import Sessions
+from opportune.stores.likely import PROPOSALS, LikelyStore
 
 PAGES = [
     "/",
@@ -332,3 +334,28 @@ def test_signing_in_by_name(seen: Seen, tmp_path: Path) -> None:
     assert "ada-browser" not in page
     refused = visitor.get("/people")
     assert (refused.status_code, "this needs the scope people" in refused.text) == (403, True)
+
+
+def test_likely_pairs_are_shown_with_what_speaks_for_them(seen: Seen, tmp_path: Path) -> None:
+    steps = [
+        {"column": "", "level": "two people at random", "bits": -10.0, "sum": -10.0},
+        {"column": "name", "left": "ada", "right": "ada", "level": "exact", "bits": 14.0, "sum": 4.0},
+        {"column": "city", "left": "hull", "right": "york", "level": "different", "bits": -1.5, "sum": 2.5},
+    ]
+    store = LikelyStore(tmp_path)
+    store.save(PROPOSALS, [Proposal("user_id:ada", "anonymous_id:a1", 2.5, 0.97, steps)])
+    console = Client(create_console(seen.engine, Sessions(KEYS, seen.clock, {}), likely=store))
+    console.post("/login", {"key": KEYS.secret})
+    page = console.get("/identity").text
+    assert "Perhaps the same person" in page
+    assert "97.0 %" in page
+    assert "+14.0" in page
+    assert "-1.5" in page
+    (pair,) = console.get("/identity.json").json()["likely"]
+    assert pair["good_for"] == ["review", "rank"]
+    form = {"a": pair["a"], "b": pair["b"], "csrf": token_of(page), "action": "reject"}
+    assert console.post("/identity", form).headers["location"].endswith("said=apart")
+    assert console.get("/identity.json").json()["likely"] == []
+    seen.clock.advance(1_000)
+    console.post("/identity", {**form, "action": "merge"})
+    assert console.get("/people/anonymous_id:a1.json").json()["id"] == "user_id:ada"

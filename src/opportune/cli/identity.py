@@ -68,6 +68,117 @@ def accept(one: str, other: str, why: str, as_json: bool, **target: Any) -> None
 
 
 @command.command(
+    "reject", cls=Examples, examples="opportune identity reject user_id:u1 user_id:u2 --data-dir data"
+)
+@_pair
+def reject(one: str, other: str, why: str, as_json: bool, **target: Any) -> None:
+    """Never join two identifiers, whether or not anything does now."""
+    _relink(one, other, "reject", why, as_json, **target)
+
+
+@command.command(
+    "train",
+    cls=Examples,
+    examples="""
+    opportune identity train --data-dir data --workspace workspace
+    opportune identity train --data-dir data --sample 20000 --json
+    """,
+)
+@options.data_dir
+@options.workspace
+@click.option(
+    "--sample",
+    default=50_000,
+    show_default=True,
+    type=click.IntRange(2),
+    help="People at most.",
+)
+@click.option("--seed", default=1, show_default=True, help="The same seed trains the same weights.")
+@options.as_json
+def train(data_dir: Path, workspace: Path | None, sample: int, seed: int, as_json: bool) -> None:
+    """Learn, without labels, what it says that two people agree on a trait. Needs the `identity` extra.
+
+    Reads a data folder, also while a server has it open. 'opportune identity propose' uses the weights.
+    """
+    import random
+
+    from opportune.identity.matching.proposals import comparable
+    from opportune.identity.matching.records import Records
+    from opportune.identity.matching.training import train as learn
+    from opportune.stores.likely import MODEL, LikelyStore
+
+    rows = [row for _, row in _people(data_dir, workspace)]
+    if len(rows) > sample:
+        rows = random.Random(seed).sample(rows, sample)
+    model = learn(Records.of(comparable(rows), rows), seed=seed)
+    LikelyStore(data_dir).save(MODEL, model)
+    if as_json:
+        print_json({"trained_on": model.trained_on, "prior": model.prior, "weights": model.table()})
+        return
+    print_table(
+        ("column", "agreement", "of one person", "of two", "bits"),
+        [(w["column"], w["level"], w["m"], w["u"], w["weight"]) for w in model.table()],
+        title=f"learnt from {model.trained_on:,} people",
+    )
+
+
+@command.command(
+    "propose",
+    cls=Examples,
+    examples="""
+    opportune identity propose --data-dir data --workspace workspace
+    opportune identity propose --data-dir data --for send --json
+    """,
+)
+@options.data_dir
+@options.workspace
+@click.option("--for", "use", default="review", show_default=True, help="A use in identity.yaml.")
+@click.option(
+    "--most", default=500, show_default=True, type=click.IntRange(1, 10_000), help="Proposals at most."
+)
+@options.as_json
+def propose(data_dir: Path, workspace: Path | None, use: str, most: int, as_json: bool) -> None:
+    """List pairs of people who are likely one, by the weights of 'identity train'; the console shows them.
+
+    Nothing is joined: 'merge' or 'reject' decides, or the console's page of identities.
+    """
+    from opportune.engine.workspace import load_workspace
+    from opportune.errors import InvalidRequest
+    from opportune.identity.matching.model import MatchModel
+    from opportune.identity.matching.proposals import propose as find
+    from opportune.stores.likely import MODEL, PROPOSALS, LikelyStore
+
+    rules = load_workspace(workspace).identity
+    if use not in rules.likely:
+        raise InvalidRequest(
+            "no such use", seen=use, where="--for", remedy=f"one of {', '.join(rules.likely)}"
+        )
+    store = LikelyStore(data_dir)
+    model = store.read(MODEL, MatchModel)
+    if model is None:
+        raise InvalidRequest(
+            "no weights yet", where=str(store.folder), remedy="run 'opportune identity train' first"
+        )
+    found = find(model, list(_people(data_dir, workspace)), lowest=rules.likely[use], most=most)
+    store.save(PROPOSALS, found)
+    if as_json:
+        print_json({"proposals": found})
+        return
+    rows = [(p.a, p.b, p.probability, p.weight, ", ".join(rules.good_for(p.probability))) for p in found]
+    print_table(("one", "other", "probability", "bits", "good enough for"), rows)
+
+
+def _people(data_dir: Path, workspace: Path | None) -> list[tuple[str, dict[str, str]]]:
+    from opportune.engine.alike import people
+    from opportune.engine.history import read_state
+    from opportune.engine.workspace import load_workspace
+    from opportune.stores.disk import RealDisk
+
+    state, _ = read_state(RealDisk(data_dir, read_only=True), load_workspace(workspace))
+    return list(people(state))
+
+
+@command.command(
     "reviews", cls=Examples, examples="opportune identity reviews --data-dir data --workspace workspace"
 )
 @click.option(

@@ -138,7 +138,11 @@ def command(
                 )
                 watching.append(loop.create_task(retrain_forever(training, retrain_s)))
 
-        mounts = [] if no_console else [console_mount(engine, keys, reports=reports, audit=audit)]
+        mounts = (
+            []
+            if no_console
+            else [console_mount(engine, keys, reports=reports, audit=audit, data_dir=data_dir)]
+        )
         try:
             serve(
                 engine,

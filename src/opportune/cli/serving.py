@@ -9,6 +9,8 @@ from opportune.cli.output import console
 from opportune.errors import OpportuneError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.routing import BaseRoute
 
     from opportune import Engine
@@ -28,14 +30,23 @@ def console_mount(
     shop_url: str = "",
     reports: Reports | None = None,
     audit: Audit | None = None,
+    data_dir: Path | None = None,
 ) -> BaseRoute:
     """The console under :data:`CONSOLE`."""
     from starlette.routing import Mount
 
     from opportune.console import create_console
     from opportune.server.sessions import Sessions
+    from opportune.stores.likely import LikelyStore
 
-    console = create_console(engine, Sessions(keys), shop_url=shop_url, reports=reports, audit=audit)
+    console = create_console(
+        engine,
+        Sessions(keys),
+        shop_url=shop_url,
+        reports=reports,
+        audit=audit,
+        likely=None if data_dir is None else LikelyStore(data_dir),
+    )
     return Mount(CONSOLE, console)
 
 

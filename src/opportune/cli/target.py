@@ -184,7 +184,7 @@ class Server:
         return _plain(self._client.get(f"/v1/profiles/{quote(identifier, safe=':')}"))
 
     def relink(self, a: str, b: str, action: Action, why: str) -> dict[str, Any]:
-        path = {"merge": "merge", "unmerge": "unmerge", "confirm": "reviews/accept"}[action]
+        path = {"confirm": "reviews/accept", "reject": "reviews/reject"}.get(action, action)
         return _plain(self._client.post(f"/v1/identity/{path}", {"a": a, "b": b, "why": why}))
 
     def reviews(self, limit: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from opportune.clock import DAY
 from opportune.console import charts, identity_graph, lifts, posteriors, words
 from opportune.console.assets import Assets
 from opportune.console.desk import Desk, Engine
+from opportune.console.proposals import evidence
 from opportune.console.safety import SafetyHeaders
 from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
@@ -33,6 +34,7 @@ from opportune.events.verdicts import DUPLICATE, STORED
 from opportune.identity.corrections import EVENT_OF, Action
 from opportune.server.access import MOST_DAYS
 from opportune.server.sessions import Sessions
+from opportune.stores.likely import LikelyStore
 from opportune.warehouse.reports import Reports
 
 HERE = Path(__file__).parent
@@ -62,10 +64,12 @@ def create_console(
     shop_url: str = "",
     reports: Reports | None = None,
     audit: Audit | None = None,
+    likely: LikelyStore | None = None,
 ) -> Starlette:
     """The console, to mount anywhere (usually ``/console``). ``shop_url`` links back to the demo shop;
-    ``reports`` are those of the same engine; ``audit`` notes who looked at whom."""
-    return _Console(Desk(engine), sessions, shop_url, Trials(reports), audit or Unaudited()).app
+    ``reports`` are those of the same engine; ``audit`` notes who looked at whom;
+    ``likely`` has the proposals of who may be one."""
+    return _Console(Desk(engine, likely), sessions, shop_url, Trials(reports), audit or Unaudited()).app
 
 
 class _Console:
@@ -90,6 +94,7 @@ class _Console:
             graph=identity_graph.graph,
             shop_url=shop_url,
             Step=charts.Step,
+            evidence=evidence,
         )
         self.pages.filters.update(
             moment=words.moment, iso=words.iso, ago=words.ago, value=words.value, feature=words.feature,

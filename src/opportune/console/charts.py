@@ -70,6 +70,29 @@ def waterfall(steps: Sequence[Step], *, caption: str, total: float, unit: str = 
     return _table("chart waterfall", caption, heads, body, foot=foot)
 
 
+def weighing(rows: Sequence[tuple[str, str, float, float]], *, caption: str, unit: str = "bits") -> Markup:
+    """What speaks for and against, one after the other: (name, level, from, to); every bar starts where the
+    one before ended, and nought is drawn through all."""
+    low = min(0.0, *(min(start, end) for _, _, start, end in rows))
+    high = max(0.0, *(max(start, end) for _, _, start, end in rows))
+    scale = high - low or 1.0
+    body = Markup("").join(
+        Markup(
+            '<tr><th scope="row">{}</th><td class="soft">{}</td><td class="plot">{}</td>'
+            '<td class="num">{}</td><td class="num">{}</td></tr>'
+        ).format(
+            name,
+            level,
+            _bar((min(start, end) - low) / scale, abs(end - start) / scale, "a" if end >= start else "b"),
+            f"{end - start:+.1f}",
+            f"{end:.1f}",
+        )
+        for name, level, start, end in rows
+    )
+    heads = ("Column", "Agreement", "Evidence", unit, "sum")
+    return _table("chart waterfall", caption, heads, body)
+
+
 def stacked(parts: Sequence[tuple[str, float, str]], *, label: str) -> Markup:
     """One bar of several parts (name, value, class), in order; the numbers stand beside it in the page."""
     total = sum(value for _, value, _ in parts)

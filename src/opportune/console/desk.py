@@ -12,6 +12,7 @@ import msgspec
 
 from opportune.catalog.items import Catalog
 from opportune.clock import Clock
+from opportune.console.proposals import waiting
 from opportune.console.pulse import Pulse
 from opportune.engine.admission import Admission
 from opportune.engine.state import State
@@ -23,6 +24,8 @@ from opportune.events.identifiers import ORDER
 from opportune.experiments.bandits.picture import picture
 from opportune.experiments.switch import listed
 from opportune.identity.corrections import Action, Together
+from opportune.identity.likely import Proposal
+from opportune.stores.likely import PROPOSALS, LikelyStore
 
 LIVE_ROWS = 100
 SCANNED = 500
@@ -79,8 +82,9 @@ Query = Mapping[str, str]
 class Desk:
     """Answers for every page. Times are milliseconds; ``now`` is in every answer that shows ages."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, likely: LikelyStore | None = None) -> None:
         self.engine = engine
+        self._likely = likely
         self.clock = engine.clock
         self.pulse = Pulse(engine.recent_events, engine.recent_decisions, engine.clock)
 
@@ -158,7 +162,8 @@ class Desk:
         return {"now": self.clock(), "asked": identifier, **profile, "names": self._names(items)}
 
     def identity(self, query: Query) -> dict[str, Any]:
-        """What waits for review, what was done by hand, and how the two that are asked for stand."""
+        """What waits for review, who is likely one, what was done by hand, and how the two that are asked for
+        stand."""
         a, b = query.get("a", "").strip(), query.get("b", "").strip()
         return {
             "now": self.clock(),
@@ -166,8 +171,13 @@ class Desk:
             "b": b,
             "pair": self._pair(a, b) if a and b else None,
             **self.engine.reviews(50),
+            "likely": waiting(self.proposals(), self.engine.together, self.engine.workspace.identity),
             "corrections": self.engine.corrections(50),
         }
+
+    def proposals(self) -> list[Proposal]:
+        """As the command that made them left them."""
+        return [] if self._likely is None else self._likely.read(PROPOSALS, list[Proposal]) or []
 
     def _pair(self, a: str, b: str) -> dict[str, Any]:
         found = self.engine.together(a, b)

@@ -57,7 +57,7 @@ from opportune.events.verdicts import Verdict
 from opportune.events.wire import MAX_DEPTH
 from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
-from opportune.identity.corrections import CORRECTIONS, EVENT_OF, correction
+from opportune.identity.corrections import CORRECTIONS, EVENT_OF, Action, correction
 from opportune.identity.links import LINK_EVENTS, assert_together
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.intents.reader import IntentReader
@@ -505,11 +505,10 @@ class Engine(Queries):
 
     # -- identity
 
-    def relink(
-        self, a: str, b: str, action: Literal["merge", "confirm", "unmerge"], *, who: str, why: str = ""
-    ) -> Admission:
-        """Join two identifiers by hand (``confirm``: although a guard refuses), or take them apart;
-        :meth:`commit` makes it durable and effective, and :meth:`together` then says what came of it.
+    def relink(self, a: str, b: str, action: Action, *, who: str, why: str = "") -> Admission:
+        """Join two identifiers by hand (``confirm``: although a guard refuses), or take them apart
+        (``reject``: also two that nothing joins, so that nothing will); :meth:`commit` makes it durable and
+        effective, and :meth:`together` then says what came of it.
 
         Raises :class:`InvalidRequest` for what cannot be meant: an identifier that names nobody, a person
         with themselves, taking apart what nothing joins, or what is joined by other links than their own.

@@ -9,6 +9,7 @@ from opportune.catalog.items import Catalog
 from opportune.engine import entries
 from opportune.engine.loading import state_of
 from opportune.engine.models import Models
+from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
@@ -27,6 +28,13 @@ class History(NamedTuple):
 def read_history(disk: Disk, workspace: Workspace) -> History:
     """Load the checkpoint and fold the journal's tail in memory; nothing is written. The disk may be
     read-only. O(items + interactions + tail)."""
+    state, offset = read_state(disk, workspace)
+    state.models.learn()
+    return History(state.catalog, state.models, (1, offset))
+
+
+def read_state(disk: Disk, workspace: Workspace) -> tuple[State, int]:
+    """All state as of the journal's end, and the last entry of it; nothing is written."""
     journal = Journal.open(disk)
     store = RecordStore.open(disk)
     check_agreement(journal, store, where=disk.name)
@@ -35,8 +43,7 @@ def read_history(disk: Disk, workspace: Workspace) -> History:
     for seq, data in journal.scan(max(store.offset, 1)):
         state.fold(seq, entries.decode(data))
         last = seq
-    state.models.learn()
-    return History(state.catalog, state.models, (1, max(last, store.offset - 1)))
+    return state, max(last, store.offset - 1)
 
 
 def numbering_digest(catalog: Catalog, items: int) -> str:

@@ -73,7 +73,7 @@ class State:
         self.dead_letters = dead_letters
         self.switches = switches
         self.reviews = reviews
-        self._rules = rules
+        self.rules = rules
         self.bandits = bandits
         self.recent_events: deque[int] = deque(maxlen=RECENT)
         self.recent_decisions: deque[int] = deque(maxlen=RECENT)
@@ -199,7 +199,7 @@ class State:
         if event.name in LINK_EVENTS:
             self.reviews.correct(event, seq)
         for name in event.identifiers:
-            self.reviews.look(name, event.time, self.links_of, self._rules)
+            self.reviews.look(name, event.time, self.links_of, self.rules)
 
     def _decision(self, seq: int, record: DecisionRecord) -> None:
         self.recent_decisions.append(seq)

@@ -13,12 +13,13 @@ from opportune.identity.components import LinksOf, resolve
 from opportune.identity.links import Link, ordered
 from opportune.identity.rules import IdentityRules
 
-Action = Literal["merge", "confirm", "unmerge"]
+Action = Literal["merge", "confirm", "unmerge", "reject"]
 
 EVENT_OF: dict[Action, str] = {
     "merge": "identity_linked",
     "confirm": "identity_confirmed",
     "unmerge": "identity_unlinked",
+    "reject": "identity_unlinked",
 }
 CORRECTIONS = "corrections"
 """The source that corrections by hand are accounted as."""
@@ -87,7 +88,7 @@ def correction(a: str, b: str, action: Action, now: Together) -> tuple[Identifie
                 "the two are joined by hand already", seen=first, where="$.a", remedy="nothing to do"
             )
         return first, second
-    if not now.is_one and not now.refused:
+    if action == "unmerge" and not now.is_one and not now.refused:
         raise InvalidRequest(
             "nothing joins the two", seen=[first, second], where="$.a", remedy="nothing to take apart"
         )

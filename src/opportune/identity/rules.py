@@ -30,6 +30,7 @@ _CROWDED = {
     "advertising_id": 16,
     "ga_client_id": 16,
 }
+_LIKELY = {"review": 0.5, "rank": 0.95, "send": 0.999}
 
 
 class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +52,7 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blocked: tuple[str, ...] = ()
     max_identifiers: int = 256
     traits: Mapping[str, Survivorship] = {}
+    likely: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(_LIKELY))
 
     def __post_init__(self) -> None:
         for name, table, most in (("limits", self.limits, 1_000), ("crowded", self.crowded, MAX_LINKS + 1)):
@@ -62,6 +64,14 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                         where=f"$.{name}.{kind}",
                         remedy=f"write a whole number from 1 to {most}",
                     )
+        for use, least in self.likely.items():
+            if not 0 < least < 1:
+                raise InvalidDefinition(
+                    "a probability is between 0 and 1",
+                    seen=least,
+                    where=f"$.likely.{use}",
+                    remedy="0.95, for example",
+                )
         if not 2 <= self.max_identifiers <= 10_000:
             raise InvalidDefinition(
                 "max_identifiers must be 2 to 10000",
@@ -75,6 +85,11 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def crowded_at(self, kind: str) -> int:
         return self.crowded.get(kind, self.default_crowded)
+
+    def good_for(self, probability: float) -> list[str]:
+        """The uses that a likely match is good enough for, the least demanding first."""
+        fit = [(least, use) for use, least in self.likely.items() if probability >= least]
+        return [use for _, use in sorted(fit)]
 
     def is_blocked(self, identifier: Identifier) -> bool:
         """Whether this workspace says that the identifier names nobody. 0.1 us."""

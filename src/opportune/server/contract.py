@@ -11,7 +11,7 @@ from opportune.clock import Millis
 from opportune.decide.flags import Evaluation
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.engine.admission import Admission
-from opportune.identity.corrections import Together
+from opportune.identity.corrections import Action, Together
 
 __all__ = ["Admission", "Core", "Queries", "RawItem", "ServedEngine"]
 
@@ -81,9 +81,7 @@ class Queries(Protocol):
         self, experiment_id: str, action: Literal["stop", "resume"], why: str
     ) -> Admission: ...
 
-    def relink(
-        self, a: str, b: str, action: Literal["merge", "confirm", "unmerge"], *, who: str, why: str
-    ) -> Admission: ...
+    def relink(self, a: str, b: str, action: Action, *, who: str, why: str) -> Admission: ...
 
     def together(self, a: str, b: str) -> Together: ...
 

@@ -35,6 +35,11 @@ def unmerge(service: Service, call: Call) -> Pending[Reply]:
     return _relink(service, call, "unmerge")
 
 
+def reject(service: Service, call: Call) -> Pending[Reply]:
+    """Never join the two, whether or not anything does now."""
+    return _relink(service, call, "reject")
+
+
 def accept(service: Service, call: Call) -> Pending[Reply]:
     """Join the two although a guard refuses."""
     return _relink(service, call, "confirm")

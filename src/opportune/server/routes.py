@@ -282,7 +282,7 @@ ROUTES: tuple[Route, ...] = (
             ("merge", identity.merge, "Join two identifiers by hand; a guard may put the link in quarantine"),
             ("unmerge", identity.unmerge, "Take two identifiers apart, whatever events say later"),
             ("reviews/accept", identity.accept, "Join two identifiers although a guard refuses"),
-            ("reviews/reject", identity.unmerge, "Never follow a link that waits for review"),
+            ("reviews/reject", identity.reject, "Never join the two, whether or not anything does now"),
         )
     ),
     Route(
