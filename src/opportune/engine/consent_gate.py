@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -34,18 +34,26 @@ class ConsentGate:
             return self._silent
         return standing(self._policy, records, now)
 
-    def admit(self, event: Event) -> tuple[bool, Event | None, list[str]]:
+    def admit(self, event: Event) -> tuple[bool, Event | None, Sequence[str]]:
         """Whether the event may be stored; what to keep of one that may not (its consent statement, if it
-        makes one); and warnings. Stamps the event with the uses withheld."""
-        if not event.identifiers:
-            return True, event, []
+        makes one); and warnings. Stamps the event with the uses withheld. 1 us where nobody said anything."""
+        identifiers = event.identifiers
+        if not identifiers:
+            return True, event, ()
+        warnings: Sequence[str] = ()
         said = statement_of(event)
-        members = self._state.components.members(event.identifiers[0])
-        warnings: list[str] = []
         if said is not NOTHING:
             self._remember(event, said)
             warnings = self._warnings(said)
-        records = self._records(members if len(event.identifiers) == 1 else {*members, *event.identifiers})
+        first = identifiers[0]
+        known: Iterable[Identifier]
+        if not self._state.leaf(first).links:
+            known = identifiers
+        elif len(identifiers) == 1:
+            known = self._state.components.members(first)
+        else:
+            known = {*self._state.components.members(first), *identifiers}
+        records = self._records(known)
         if not records:
             event.withheld = self._silent_withheld
             return self._silent_may_be_kept, event if self._silent_may_be_kept else None, warnings

@@ -39,6 +39,9 @@ from opportune.stores.cache import RecordCache
 RECENT = 500
 """Events and decisions kept at hand for live views, by sequence number."""
 
+_COLLECT, _TRAIN = int(Use.COLLECT), int(Use.TRAIN)
+"""As plain values: flags cost more to compare than most of a fold."""
+
 KINDS: dict[str, Kind] = {"view": Kind.VIEW, "cart": Kind.CART, "buy": Kind.BUY}
 KIND_OF: dict[str, Kind] = {name: KINDS[touched] for name, touched in INTERACTION.items()}
 """Canonical event name -> what its lines are to the models."""
@@ -115,7 +118,7 @@ class State:
         said = statement_of(event)
         if said is not NOTHING:
             self._consent(seq, event, said)
-        if event.withheld & Use.COLLECT:
+        if event.withheld & _COLLECT:
             return
         if event.lines or event.decision_id:
             self.learn(seq, event)
@@ -157,7 +160,7 @@ class State:
         records = self.records
         if lines:
             kind = KIND_OF.get(event.name)
-            if kind is not None and not event.withheld & Use.TRAIN:
+            if kind is not None and not event.withheld & _TRAIN:
                 for line in lines:
                     number = self.catalog.number(line.item_id)
                     if number >= 0:
@@ -190,7 +193,7 @@ class State:
                 if leaf.consent is None:
                     leaf.consent = Consent(choices={})
                 leaf.consent.fold(event, said)
-                if event.withheld & Use.COLLECT:
+                if event.withheld & _COLLECT:
                     leaf.offset = seq
 
     def _review(self, seq: int, event: Event) -> None:

@@ -33,14 +33,15 @@ class Operation(NamedTuple):
 
 class Work:
     """What one event does to one list of accumulators, sorted by how cheaply it can be done: ``counts`` are
-    slots that go up by one, ``times`` slots that keep the latest time, ``lines`` are (slot, add, get) that
-    take one value of every line without asking, ``rest`` is everything else."""
+    slots that go up by one, ``times`` slots that keep the latest time; ``events`` and ``lines`` are (slot,
+    add, get) that take one value of the event, or of every line, without asking; ``rest`` is all else."""
 
-    __slots__ = ("any", "counts", "lines", "rest", "times")
+    __slots__ = ("any", "counts", "events", "lines", "rest", "times")
 
     def __init__(self, slots: Sequence[Slot], event_name: str) -> None:
         counts: list[int] = []
         times: list[int] = []
+        events: list[tuple[int, Add, Getter]] = []
         lines: list[tuple[int, Add, Getter]] = []
         rest: list[Operation] = []
         for slot in slots:
@@ -55,9 +56,10 @@ class Work:
             elif operation.mode == PER_LINE:
                 lines.append((operation.slot, operation.add, operation.get))
             else:
-                rest.append(operation)
+                events.append((operation.slot, operation.add, operation.get))
         self.counts = tuple(counts)
         self.times = tuple(times)
+        self.events = tuple(events)
         self.lines = tuple(lines)
         self.rest = tuple(rest)
         self.any = bool(slots)
@@ -112,8 +114,13 @@ def apply(state: list[Any], work: Work, event: Event, lines: Sequence[Line], tim
     for slot in work.counts:
         state[slot] += 1
     for slot in work.times:
-        if state[slot] is None or time > state[slot]:
+        known = state[slot]
+        if known is None or time > known:
             state[slot] = time
+    for slot, add, get in work.events:
+        value = get(event)
+        if value or value == 0:
+            state[slot] = add(state[slot], value, time)
     if work.lines:
         for line in lines:
             for slot, add, get in work.lines:

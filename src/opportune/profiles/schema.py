@@ -28,6 +28,7 @@ from opportune.profiles.leaf import (
     MAX_TEXT,
     MAX_TOUCHES,
     MAX_TRAITS,
+    NEVER,
     CartLine,
     Exposure,
     Leaf,
@@ -63,6 +64,8 @@ _LAYOUT_BYTES = 4
 SLACK_MINUTES = 30
 """How long rows may wait before they roll up, so that rolling up costs next to nothing per event."""
 _BEFORE_ALL = -(1 << 61)
+_NOBODYS: Any = ({}, [], {}, {}, {}, [], [], {}, {}, {})
+"""``names`` to ``exposed`` of a leaf that is no person's. Never changed."""
 _Read = tuple[str, int, Callable[[Any, Millis], Any]]
 
 
@@ -118,7 +121,14 @@ class ProfileSchema:
         return [output for feature in self.features for output in feature.outputs]
 
     def zero(self) -> Leaf:
-        return Leaf(self.layout, self._zero_life.copy(), {})
+        if self._of_person:
+            return Leaf(self.layout, self._zero_life.copy(), {})
+        # The lists and maps of a person stay empty here, so they can be the same ones for everybody.
+        names, touches, bought, cart, dismissed, searches, exposures, traits, links, exposed = _NOBODYS
+        return Leaf(
+            self.layout, self._zero_life.copy(), {}, -1, -NEVER, NEVER,
+            names, touches, bought, cart, dismissed, searches, exposures, traits, links, exposed,
+        )  # fmt: skip
 
     # fold ---------------------------------------------------------------------------------------------
 

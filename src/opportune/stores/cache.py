@@ -58,6 +58,7 @@ class RecordCache:
         self._writing: dict[str, Any] = {}
         self._leaving: list[dict[str, Any]] = []
         self._absent: set[str] = set()
+        self._zeros: dict[int, Any] = {}
 
     @property
     def dirty_count(self) -> int:
@@ -75,14 +76,22 @@ class RecordCache:
         return len(self._dirty) + len(self._writing) >= self._max_dirty
 
     def get(self, key: str) -> Any:
-        """The record to look at; a zero that nobody keeps when there is none. Change it only after
+        """The record to look at; when there is none a zero, the same one for all. Change it only after
         ``touch``."""
         record = self._young.get(key)
         if record is None:
             record = self._find(key)
             if record is None:
-                return self._codec_for(key).zero()
+                return self._nothing(key)
         return record
+
+    def _nothing(self, key: str) -> Any:
+        """The zero that stands for every absent record of a kind: nobody may change it, so one will do."""
+        codec = self._codec_for(key)
+        zero = self._zeros.get(id(codec))
+        if zero is None:
+            zero = self._zeros[id(codec)] = codec.zero()
+        return zero
 
     def peek(self, key: str) -> Any | None:
         """The record, or None when there is none."""
