@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from opportune.errors import InvalidDefinition
 from opportune.recommend import vmis
 from opportune.recommend.session_knn import SessionKnn, SessionKnnConfig
+from opportune.recommend.session_knn_config import Returns, return_scales
 from opportune.recommend.source import Interactions, Query
 
 ITEMS = 40
@@ -64,6 +65,8 @@ configs = st.builds(
     revisit_decay=st.sampled_from([0.5, 1.0]),
     revisit_power=st.sampled_from([0.5, 1.0]),
     seen_last=st.sampled_from([0.2, 1.0]),
+    stay_share=st.sampled_from([0.0, 0.05, 0.5]),
+    return_share=st.sampled_from([0.0, 0.1]),
     capacity_clicks=st.sampled_from([16, 64, 256]),
     capacity_items=st.just(ITEMS),
 )
@@ -98,6 +101,8 @@ def small(**knobs: object) -> SessionKnn:
         "echo_neighbours": 1,
         "echo_sessions": 1,
         "revisit": 0.0,
+        "stay_share": 0.0,
+        "return_share": 0.0,
         "capacity_clicks": 64,
         "capacity_items": ITEMS,
         "kind_weight": (1.0, 2.0, 4.0),
@@ -188,3 +193,24 @@ def test_wrong_knobs_are_refused() -> None:
         SessionKnnConfig(echo_sessions=10, echo_neighbours=20)
     with pytest.raises(InvalidDefinition, match="capacity_clicks must be a power of two, saw 1000"):
         SessionKnnConfig(capacity_clicks=1000)
+
+
+def test_weights_of_returning_follow_what_people_do() -> None:
+    config = SessionKnnConfig(stay_share=0.5, return_share=0.1)
+    assert return_scales(config, Returns()) == (1.0, 1.0)
+    counted = Returns(continued=300, stayed=100, moved=100, returned=20)
+    assert return_scales(config, counted) == (
+        (100 + 100 * 0.5) / (300 + 100) / 0.5,
+        (20 + 100 * 0.1) / (100 + 100) / 0.1,
+    )
+    assert return_scales(config, Returns(10**6, 10**6, 10**6, 10**6)) == (1.0, 4.0)
+    assert return_scales(SessionKnnConfig(stay_share=0.0, return_share=0.0), counted) == (1.0, 1.0)
+
+
+def test_where_nobody_stays_the_newest_item_is_not_proposed_first() -> None:
+    moving = [(n // 3, (n // 3 + n % 3) % ITEMS, 0) for n in range(3000)]
+    staying_on = [(n // 3, n // 3 % ITEMS, 0) for n in range(3000)]
+    for history, first in ((moving, False), (staying_on, True)):
+        source = SessionKnn(SessionKnnConfig(capacity_clicks=1 << 12, capacity_items=ITEMS))
+        source.update(interactions(history))
+        assert bool(source.recommend(query(5)).item[0] == 5) is first

@@ -11,17 +11,20 @@ from opportune.recommend.pages import lazy_zeros
 from opportune.recommend.session_knn_config import (
     MAX_SESSION,
     RECENCY_STEPS,
+    Returns,
     SessionKnnConfig,
     Table,
     Weights,
     bucket_of_count,
     rarity_table,
+    return_scales,
     weights,
 )
 from opportune.recommend.slate import answered
 from opportune.recommend.source import Candidates, Interactions, Items, Query
 from opportune.recommend.vmis_kernel import (
     APPENDED,
+    CONTINUED,
     SESSIONS,
     Index,
     Scratch,
@@ -52,6 +55,7 @@ class SessionKnn:
     def _configure(self, config: SessionKnnConfig) -> None:
         self.config = config
         self._weights = weights(config)
+        self._revisit = self._weights.revisit.copy()
         self._steps_per_click = (
             RECENCY_STEPS / config.recency_half_life if config.recency_half_life > 0 else 0.0
         )
@@ -74,7 +78,7 @@ class SessionKnn:
             kinds=lazy_zeros(config.capacity_clicks, np.int8),
             items=lazy_zeros((config.capacity_items, 2), np.int32),
             sessions=lazy_zeros((config.capacity_clicks, 2), np.int32),
-            counters=np.zeros(2, np.int64),
+            counters=np.zeros(6, np.int64),
         )
         self._rarity_bucket = -1
 
@@ -89,6 +93,7 @@ class SessionKnn:
             )
         )
         other.index = self.index
+        other._weigh_returns()
         return other
 
     @property
@@ -110,6 +115,14 @@ class SessionKnn:
         if int(self.index.counters[APPENDED]) + len(rows) > _LAST_LINK:
             self._renumber()
         append_clicks(self.index, rows.session, rows.item, rows.kind)
+        self._weigh_returns()
+
+    def _weigh_returns(self) -> None:
+        """In place: the kernel reads these tables by address. About 2 us."""
+        newest, others = return_scales(self.config, Returns(*self.index.counters[CONTINUED:].tolist()))
+        self._weights.seen[0] = self.config.seen_last * newest
+        np.multiply(self._revisit, others, out=self._weights.revisit)
+        self._weights.revisit[0] = self.config.revisit * newest
 
     def recommend(self, query: Query) -> Candidates:
         return answered(self, query)
@@ -160,6 +173,7 @@ class SessionKnn:
         append_clicks(
             self.index, rows[:, 1].astype(np.int64), np.ascontiguousarray(rows[:, 0]), old.kinds[at]
         )
+        self.index.counters[CONTINUED:] = old.counters[CONTINUED:]
 
 
 def _scratch(config: SessionKnnConfig) -> Scratch:

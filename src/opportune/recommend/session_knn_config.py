@@ -26,6 +26,10 @@ RECENCY_STEPS = 64
 """Steps of the recency table per half-life; it ends after 16 half-lives."""
 
 
+FEW_CLICKS = 100.0
+"""Clicks after which half of a share of returns is what was counted."""
+
+
 class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What makes a session a neighbour, and how much its clicks count.
 
@@ -47,7 +51,11 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Returning: the score of an item of the session is multiplied by ``seen`` (the newest: ``seen_last``), and
     ``revisit * revisit_decay ** r * touches ** revisit_power`` of the total score of all items is added. The
-    placement decides whether they may be shown.
+    placement decides whether they may be shown. How much people return is counted: ``seen_last`` and the
+    newest item's ``revisit`` hold where at least ``stay_share`` of the clicks that continue a session stay on
+    its newest item, and are less by how much fewer do (such clicks may have been removed from the data);
+    ``revisit`` of the others holds where ``return_share`` of the clicks go back to the item before, and is
+    more or less, up to four times, by how many do. 0: not scaled.
 
     The defaults are what the last training sessions of two public shops (Diginetica, YooChoose) agree on;
     sizes are kept small enough for a tenth of a millisecond a query on a catalogue of 40,000 items.
@@ -79,6 +87,8 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     revisit: float = 0.04
     revisit_decay: float = 0.9
     revisit_power: float = 0.5
+    stay_share: float = 0.05
+    return_share: float = 0.087
     kind_weight: tuple[float, float, float] = (1.0, 1.5, 2.0)
     capacity_clicks: int = 1 << 24
     capacity_items: int = 1 << 22
@@ -134,6 +144,8 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
             seen=1.0,
             seen_last=1.0,
             revisit=0.0,
+            stay_share=0.0,
+            return_share=0.0,
             kind_weight=(1.0, 1.0, 1.0),
         )
 
@@ -153,12 +165,41 @@ class Weights(NamedTuple):
     recency: Table
 
 
-def weights(config: SessionKnnConfig) -> Weights:
+class Returns(NamedTuple):
+    """What was counted: clicks that ``continued`` a session, of which so many ``stayed`` on its newest item;
+    those after two different items (``moved``), of which so many ``returned`` to the first."""
+
+    continued: int = 0
+    stayed: int = 0
+    moved: int = 0
+    returned: int = 0
+
+
+def return_scales(config: SessionKnnConfig, counted: Returns) -> tuple[float, float]:
+    """The scale of the newest item's weights, and of the ``revisit`` of the others. Shares are taken as the
+    expected ones until there are some hundreds of clicks."""
+    newest = _share(counted.stayed, counted.continued, config.stay_share)
+    others = _share(counted.returned, counted.moved, config.return_share)
+    return min(newest, 1.0), min(others, 4.0)
+
+
+def _share(found: int, of: int, expected: float) -> float:
+    if expected <= 0.0:
+        return 1.0
+    return (found + FEW_CLICKS * expected) / (of + FEW_CLICKS) / expected
+
+
+def weights(config: SessionKnnConfig, counted: Returns | None = None) -> Weights:
+    """As they are where so much was ``counted``; by default as the configuration has them."""
+    newest, others = (1.0, 1.0) if counted is None else return_scales(config, counted)
     steps = np.arange(MAX_SESSION + 1, dtype=np.float64)
     before = config.before_factor * config.before_decay**steps
     before[0] = 1.0
     seen = np.full(len(steps), config.seen)
-    seen[0] = config.seen_last
+    seen[0] = config.seen_last * newest
+    revisit = config.revisit * config.revisit_decay**steps
+    revisit[0] *= newest
+    revisit[1:] *= others
     ages = np.arange(16 * RECENCY_STEPS) / RECENCY_STEPS
     return Weights(
         position=config.position_decay**steps,
@@ -167,7 +208,7 @@ def weights(config: SessionKnnConfig) -> Weights:
         before=before,
         length=np.maximum(steps, 1.0) ** -config.length_power,
         seen=seen,
-        revisit=config.revisit * config.revisit_decay**steps,
+        revisit=revisit,
         times=steps**config.revisit_power,
         kind=np.array(config.kind_weight, dtype=np.float64),
         recency=2.0**-ages if config.recency_half_life > 0 else np.ones(1),

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from opportune.recommend.session_knn_config import (
     MAX_SESSION,
     RECENCY_STEPS,
+    Returns,
     SessionKnnConfig,
     bucket_of_count,
     rarity_table,
@@ -96,7 +97,7 @@ def recommend(
 
     ``clicks`` is everything that was recorded, oldest first; only the newest ``capacity_clicks`` count.
     """
-    table = weights(config)
+    table = weights(config, _returns(clicks, config.capacity_clicks))
     history = _History(clicks, config)
     query = list(query[-MAX_SESSION:])
     back_of: dict[int, int] = {}
@@ -130,6 +131,23 @@ def recommend(
         Scored(item, score[item], item if item in back_of else _loudest(share[item], terms))
         for item in _best_first(score)[:count]
     ]
+
+
+def _returns(clicks: Sequence[Click], capacity: int) -> Returns:
+    """What people did after the newest click of a session, and after the newest two, that were still held."""
+    of_session: dict[int, list[int]] = {}
+    continued = stayed = moved = returned = 0
+    for at, click in enumerate(clicks):
+        before = of_session.setdefault(click.session, [])
+        held = [clicks[n].item for n in before[-2:] if n > at - capacity]
+        if held:
+            continued += 1
+            stayed += held[-1] == click.item
+        if len(held) == 2 and held[0] != held[1]:
+            moved += 1
+            returned += held[0] == click.item
+        before.append(at)
+    return Returns(continued, stayed, moved, returned)
 
 
 def _best_first(score: Scores) -> list[int]:

@@ -39,7 +39,7 @@ Table = npt.NDArray[np.float64]
 
 ITEM, SESSION, OLDER_OF_ITEM, OLDER_OF_SESSION = 0, 1, 2, 3
 NEWEST, CLICKS = 0, 1
-APPENDED, SESSIONS = 0, 1
+APPENDED, SESSIONS, CONTINUED, STAYED, MOVED, RETURNED = 0, 1, 2, 3, 4, 5
 SESSION_BITS = 0x7FFFFFFF
 
 
@@ -108,6 +108,16 @@ def append_clicks(index: Index, session: Longs, item: Ints, kind: npt.NDArray[np
         before = sessions[s & mask, NEWEST]
         if before > oldest and arena[(before - 1) & mask, SESSION] == s:
             sessions[s & mask, CLICKS] += 1
+            counters[CONTINUED] += 1
+            if arena[(before - 1) & mask, ITEM] == item[i]:
+                counters[STAYED] += 1
+            last_but_one = arena[(before - 1) & mask, OLDER_OF_SESSION]
+            if last_but_one > oldest and (
+                arena[(last_but_one - 1) & mask, ITEM] != arena[(before - 1) & mask, ITEM]
+            ):
+                counters[MOVED] += 1
+                if arena[(last_but_one - 1) & mask, ITEM] == item[i]:
+                    counters[RETURNED] += 1
         else:
             if before <= oldest:
                 counters[SESSIONS] += 1
