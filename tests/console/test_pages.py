@@ -26,6 +26,7 @@ PAGES = [
     "/accounting",
     "/placements",
     "/experiments",
+    "/models",
     "/audit",
     "/access",
 ]

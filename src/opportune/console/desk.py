@@ -61,6 +61,8 @@ class Engine(Protocol):
 
     def status(self) -> dict[str, Any]: ...
 
+    def models(self) -> list[dict[str, Any]]: ...
+
     def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission: ...
 
     def discard_dead_letter(self, letter_id: str) -> Admission: ...
@@ -231,6 +233,10 @@ class Desk:
             "definitions": workspace.revision,
             "placements": [msgspec.to_builtins(p, str_keys=True) for p in workspace.placements],
         }
+
+    def models(self, query: Query) -> dict[str, Any]:
+        """Versions of every kind of model, and what the shadow has found."""
+        return {"now": self.clock(), "models": self.engine.models()}
 
     def experiments(self, query: Query) -> dict[str, Any]:
         """What is tried, as it is declared and as it stands."""

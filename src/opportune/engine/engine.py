@@ -34,9 +34,9 @@ from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.live_models import LiveVersions
 from opportune.engine.loading import load
+from opportune.engine.model_list import model_list
 from opportune.engine.models import Models
 from opportune.engine.queries import Queries
-from opportune.engine.rankers import Rankers
 from opportune.engine.served import Served
 from opportune.engine.workspace import Workspace, load_workspace
 from opportune.errors import InvalidRequest, StorageError
@@ -117,7 +117,7 @@ class Engine(Queries):
             warm=warm,
             checkpoint_every=checkpoint_every,
         )
-        engine._served = Served(Rankers(data_dir), definitions)
+        engine._served = Served(data_dir, definitions)
         engine._live = partial(LiveVersions, data_dir, definitions.live)
         engine._follow_models()
         engine.refresh_ranker()
@@ -486,6 +486,14 @@ class Engine(Queries):
         self.workspace = workspace
         self._world.variants = self._variants()
         return True
+
+    def models(self) -> list[dict[str, Any]]:
+        """Every kind of model with its newest versions; see :func:`model_list`. Reads the folder: some
+        milliseconds."""
+        if self._served is None:
+            return []
+        shadow = self._served.shadow
+        return model_list(self._served.data_dir, None if shadow is None else shadow.found)
 
     def _follow_models(self) -> None:
         """Sources and scores of the state that was just loaded have no model yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import NamedTuple
 
 from opportune.catalog.items import Catalog
@@ -38,8 +39,9 @@ NOTHING = _Serves(None, None, None, ())
 class Served:
     """Belongs to the engine's thread. ``declared`` is the workspace as its files say."""
 
-    def __init__(self, rankers: Rankers, declared: Workspace) -> None:
-        self.rankers = rankers
+    def __init__(self, data_dir: Path | str, declared: Workspace) -> None:
+        self.data_dir = data_dir
+        self.rankers = Rankers(data_dir)
         self.declared = declared
         self.shadow: Shadow | None = None
         self._serves = NOTHING
