@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from opportune.access.audit import AuditLog
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json, print_table, when
@@ -38,6 +37,8 @@ def command() -> None:
 @options.as_json
 def list_entries(data_dir: Path, about: str, did: str, limit: int, as_json: bool) -> None:
     """List the newest entries. People are shown by pseudonym: the log holds no identifiers."""
+    from opportune.access.audit import AuditLog
+
     found = AuditLog(data_dir).newest(limit, about, did)
     if as_json:
         print_json({"entries": msgspec.to_builtins(found)})
@@ -63,6 +64,8 @@ def verify(context: click.Context, data_dir: Path, expect: str, as_json: bool) -
 
     Cutting off the newest entries can be seen by somebody who kept the head from an earlier check.
     """
+    from opportune.access.audit import AuditLog
+
     log = AuditLog(data_dir)
     found = log.verify()
     problem = found.problem

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,9 @@ from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json, print_table, when
 from opportune.cli.target import open_target
-from opportune.identity.corrections import Action
+
+if TYPE_CHECKING:
+    from opportune.identity.corrections import Action
 
 
 @click.group("identity")

@@ -14,11 +14,11 @@ from click.core import ParameterSource
 
 from opportune.clock import MINUTE, Millis
 from opportune.errors import FolderInUse, InvalidRequest
-from opportune.identity.corrections import Action
 
 if TYPE_CHECKING:
     from opportune import Engine
     from opportune.cli.client import Client
+    from opportune.identity.corrections import Action
 
 Dialect = Literal["segment", "catalog"]
 
