@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -30,6 +29,8 @@ def train_command(
 
 async def run_quietly(command: list[str]) -> int:
     """Run it to its end; log what it said when it failed. When this is cancelled, so is it."""
+    import asyncio
+
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=pipe)
     try:
@@ -50,6 +51,8 @@ async def retrain_forever(
     command: list[str], every_s: float, run: Callable[[list[str]], Awaitable[int]] = run_quietly
 ) -> None:
     """Wait, train, wait again; a training that fails is logged, and the next one comes."""
+    import asyncio
+
     while True:
         await asyncio.sleep(every_s)
         await run(command)
