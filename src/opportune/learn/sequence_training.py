@@ -33,7 +33,7 @@ class SequenceConfig(msgspec.Struct, frozen=True, kw_only=True):
     sharpness: float = 14.0
     targets: int = 1024
     step_items: int = 2048
-    neighbours: int = 128
+    neighbours: int = 64
     seed: int = 1
 
     def __post_init__(self) -> None:

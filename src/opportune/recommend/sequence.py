@@ -23,7 +23,8 @@ class SequenceSource:
     An item that was not in the training gets the mean direction of the sessions that touched it, from its
     first touch on; the newest 256 of them take part. Trained vectors change only with training.
 
-    ``recommend`` about 40 us for 100 candidates out of a catalogue of any size; ``update`` 1 us a touch.
+    ``recommend`` about 60 us for 100 candidates out of a catalogue of any size (64 neighbours an item reach
+    98 % of the first 20 that 128 would); ``update`` 1 us a touch.
     Not safe to use from two threads at once.
     """
 
@@ -107,7 +108,7 @@ class SequenceSource:
 
     def fits(self, query: Query, items: Items) -> Floats:
         """How well each item lies in the session's direction: ``exp(sharpness * (cosine - 1))``, 0 for an
-        item or a session of which nothing is known. About 5 us for 100 items."""
+        item or a session of which nothing is known. About 20 us for 100 items."""
         found = np.zeros(len(items), np.float32)
         if self._towards(newest_of_session(query)):
             fits(self._layers[0], self._direction, self.model.sharpness, plain(items, np.int32), found)
