@@ -62,6 +62,7 @@ from opportune.importing.events import SHORT_NAMES
 from opportune.importing.items import FIELDS as ITEM_FIELDS
 from opportune.importing.orders import FIELDS as ORDER_FIELDS
 from opportune.learn.scores import Score, ScoreSet
+from opportune.privacy.policy import PrivacyPolicy
 from opportune.profiles.consent.policy import ConsentPolicy, Purpose
 from opportune.profiles.definitions import Feature, FeatureSet, default_features
 from opportune.profiles.intents.definitions import IntentExamples, IntentSet
@@ -71,6 +72,7 @@ from opportune.server.body import BODY_LIMIT
 from opportune.server.metrics import Metrics
 from opportune.server.protocol import Patience
 from opportune.server.routes import ROUTES, Route
+from opportune.stores import vault
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -330,6 +332,7 @@ FILES = {
     "experiments": "what is tried, on whom, and how it is judged",
     "consent": "what people are asked for, what each answer allows, and what silence means where",
     "metrics": "what experiments measure",
+    "privacy": "what is sealed; see [erase a person](../how-to/erase-a-person.md)",
 }
 SHAPES: dict[str, tuple[type, ...]] = {
     "features": (FeatureSet, Feature),
@@ -354,6 +357,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
         Layer,
     ),
     "consent": (ConsentPolicy, Purpose),
+    "privacy": (PrivacyPolicy,),
     "metrics": (MetricsFile, Metric, Measure),
 }
 
@@ -546,6 +550,10 @@ def configuration_page() -> str:
             "`opportune users add`",
         ),
         (f"`{options.DATA_DIR_VARIABLE}`", "the data folder of commands, for `--data-dir`"),
+        (
+            f"`{vault.VARIABLE}`",
+            "the vault's master key, 64 hexadecimal digits, instead of a file in the vault",
+        ),
         (f"`{options.WORKSPACE_VARIABLE}`", "the folder with the definitions, for `--workspace`"),
         (f"`{options.URL_VARIABLE}`", "a running server that commands talk to, for `--to`"),
         (f"`{options.KEY_VARIABLE}`", "the key they use there, for `--key`"),
@@ -587,6 +595,9 @@ def configuration_page() -> str:
                     ("`journal/`", "every acknowledged event, decision record and dead letter, append-only"),
                     ("`archive/`", "journal segments that every fold has passed"),
                     ("`state/`", "checkpoints of folded state; can always be rebuilt from the journal"),
+                    ("`vault/`", "the keys that seal the journal, tombstones, receipts; not in backups"),
+                    ("`SEALED`", "which vault sealed the journal"),
+                    ("`derived/`", "tables for reports, which follow the journal"),
                     ("`keys.json`", "the keys that were made at the first start (mode 0600)"),
                     ("`access.json`", "other keys and who may sign in, as hashes (mode 0600)"),
                     ("`audit/`", "who read what about whom and who changed what, each entry sealed"),

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "opportune"
 STAGES = (
     "events",
     "identity",
+    "privacy",
     "profiles",
     "catalog",
     "recommend",

@@ -221,7 +221,10 @@ def test_backup_and_restore_give_the_same_answers(opportune: Opportune, data: Pa
         done = opportune("backup", destination, "--data-dir", data, "--json")
         assert done.code == 0
         target = tmp_path / f"restored-{destination.name}"
-        assert opportune("restore", destination, "--data-dir", target).code == 0
+        without = opportune("restore", destination, "--data-dir", target)
+        assert (without.code, "pass --vault DATA/vault" in without.err) == (1, True)
+        restored = opportune("restore", destination, "--vault", data / "vault", "--data-dir", target)
+        assert restored.code == 0
         asked = [
             opportune("profile", "user_id:u1", "--data-dir", folder, "--json").json
             for folder in (data, target)
@@ -310,6 +313,7 @@ def test_schema_prints_one_or_all(opportune: Opportune) -> None:
         "experiments",
         "consent",
         "metrics",
+        "privacy",
     }
     assert set(everything) == names
     assert opportune("schema", "placements").json == everything["placements"]

@@ -126,9 +126,10 @@ def test_the_console_is_there_and_closed(serving: Serving) -> None:
 
 
 def test_a_backup_of_a_running_server(opportune: Opportune, serving: Serving, tmp_path: Path) -> None:
+    vault = serving.folder / "vault"
     assert opportune("doctor", "--data-dir", serving.folder).code == 0
     assert opportune("backup", tmp_path / "b.tar", "--data-dir", serving.folder).code == 0
-    assert opportune("restore", tmp_path / "b.tar", "--data-dir", tmp_path / "r").code == 0
+    assert opportune("restore", tmp_path / "b.tar", "--vault", vault, "--data-dir", tmp_path / "r").code == 0
     totals = [
         opportune("accounting", *where, "--json").json
         for where in (serving.to, ("--data-dir", tmp_path / "r"))

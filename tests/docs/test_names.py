@@ -28,6 +28,7 @@ _WORKSPACE = {
     "experiments.yaml",
     "consent.yaml",
     "metrics.yaml",
+    "privacy.yaml",
 }
 
 

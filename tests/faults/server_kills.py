@@ -30,7 +30,6 @@ from typing import Any
 from tests.faults import kills
 
 from opportune import Engine
-from opportune.engine import entries
 from opportune.engine.dump import fingerprint
 from opportune.events.event import Event
 
@@ -112,7 +111,7 @@ class Server:
             stored: list[str] = []
             people: Counter[str] = Counter()
             for _, data in engine.journal.scan():
-                entry = entries.decode(data)
+                entry = engine.entries.decode(data)
                 if isinstance(entry, Event):
                     stored.append(entry.message_id)
                     people[entry.identifiers[0]] += 1

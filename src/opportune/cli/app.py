@@ -29,6 +29,7 @@ COMMANDS = {
     "cluster": "cluster",
     "backup": "backup",
     "restore": "restore",
+    "privacy": "privacy",
     "keys": "keys",
     "users": "users",
     "audit": "audit",

@@ -16,6 +16,7 @@ NAMES = (
     "experiments",
     "consent",
     "metrics",
+    "privacy",
 )
 SCHEMA_FOLDER = "schemas"
 
@@ -29,6 +30,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from opportune.experiments.metrics import Metrics
     from opportune.identity.rules import IdentityRules
     from opportune.learn.scores import ScoreSet
+    from opportune.privacy.policy import PrivacyPolicy
     from opportune.profiles.consent.policy import ConsentPolicy
     from opportune.profiles.definitions import FeatureSet
     from opportune.profiles.intents.definitions import IntentSet
@@ -44,6 +46,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "scores": json_schema(ScoreSet),
         "experiments": json_schema(Experiments),
         "consent": json_schema(ConsentPolicy),
+        "privacy": json_schema(PrivacyPolicy),
         "metrics": json_schema(Metrics),
     }
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 from click.core import ParameterSource
 
 from opportune.clock import MINUTE, Millis
-from opportune.errors import FolderInUse, InvalidRequest
+from opportune.errors import FolderInUse, InvalidRequest, StorageError
 
 if TYPE_CHECKING:
     from opportune import Engine
@@ -53,6 +54,10 @@ class Target(Protocol):
 
     def discard(self, letter_id: str) -> None: ...
 
+    def erase(self, identifiers: Sequence[str], *, suppress: bool) -> dict[str, Any]:
+        """Erase people; the signed receipt."""
+        ...
+
 
 @contextmanager
 def open_target(
@@ -91,6 +96,7 @@ def _is_written(option: str) -> bool:
 
 
 LEARN_EVERY: Millis = 50
+_POLL_S = 0.1
 
 
 @contextmanager
@@ -164,6 +170,16 @@ class Folder:
     def discard(self, letter_id: str) -> None:
         self._engine.commit(self._engine.discard_dead_letter(letter_id))
 
+    def erase(self, identifiers: Sequence[str], *, suppress: bool) -> dict[str, Any]:
+        from opportune.warehouse.reports import Reports
+
+        assert self._engine.data_dir is not None
+        reports = Reports.of(self._engine, self._engine.data_dir)
+        try:
+            return _plain(self._engine.erase(*identifiers, suppress=suppress))
+        finally:
+            reports.close()
+
 
 class Server:
     """A running server."""
@@ -213,6 +229,27 @@ class Server:
 
     def discard(self, letter_id: str) -> None:
         self._client.post(f"/v1/dead-letters/{quote(letter_id, safe='')}/discard", b"")
+
+    def erase(self, identifiers: Sequence[str], *, suppress: bool) -> dict[str, Any]:
+        by_kind: dict[str, list[str]] = {}
+        for identifier in identifiers:
+            kind, _, value = identifier.partition(":")
+            by_kind.setdefault(kind, []).append(value)
+        if len(by_kind) != 1:
+            raise InvalidRequest("one type of identifier at a time", remedy="erase one after the other")
+        ((kind, values),) = by_kind.items()
+        request = {
+            "regulationType": "SUPPRESS_WITH_DELETE" if suppress else "DELETE_ONLY",
+            "subjectType": kind,
+            "subjectIds": values,
+        }
+        told = self._client.post("/regulations", request)
+        while told["state"] == "RUNNING":
+            time.sleep(_POLL_S)
+            told = _plain(self._client.get(f"/regulations/{told['regulateId']}"))
+        if told["state"] == "FAILED":
+            raise StorageError(told["error"], remedy="the next start of the server goes on with it")
+        return _plain(told["receipt"])
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class DecisionRecord(msgspec.Struct, array_like=True, tag="d"):
     ``candidates``, ``scores``, ``sources`` and ``because`` are parallel, the shown items first (``shown`` of
     them), then the best of what was not shown. ``sources`` holds a bit per candidate source, in the order of
     ``source_names``. ``propensities`` is parallel to the shown items. ``assignments`` are the arms that the
-    person was shown, with what they had been drawn by.
+    person was shown, with what they had been drawn by. ``slot`` is the key that seals it, -1 for none.
     """
 
     decision_id: str
@@ -108,3 +108,4 @@ class DecisionRecord(msgspec.Struct, array_like=True, tag="d"):
     removed: dict[str, int]
     took_ms: dict[str, float]
     assignments: tuple[Assignment, ...] = ()
+    slot: int = -1

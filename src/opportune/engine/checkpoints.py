@@ -5,7 +5,7 @@ The folding thread encodes changed records in slices between requests; a worker 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -38,13 +38,21 @@ class Checkpoints:
     """At most one checkpoint or merge is under way. All methods belong to the folding thread."""
 
     def __init__(
-        self, journal: Journal, store: RecordStore, state: State, clock: Clock, *, every: Millis = EVERY
+        self,
+        journal: Journal,
+        store: RecordStore,
+        state: State,
+        clock: Clock,
+        *,
+        every: Millis = EVERY,
+        meta: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._journal = journal
         self._store = store
         self._state = state
         self._clock = clock
         self._every = every
+        self._meta = meta
         self._current: Checkpoint | None = None
         self._seal: Seal
         self._items: list[int] = []
@@ -86,11 +94,15 @@ class Checkpoints:
         elif self._current is not None or self._due():
             self.step(0.002)
 
-    def run(self) -> None:
-        """A whole checkpoint of all that has been folded, now."""
+    def run(self, forgotten: Sequence[str] = ()) -> None:
+        """A whole checkpoint of all that has been folded, now; without the records ``forgotten``."""
         self.wait()
         self._begin()
         assert self._current is not None
+        for key in forgotten:
+            raw = key.encode()
+            if self._store.get(raw) is not None:
+                self._current.writer.put(raw, None)
         while not self._encode(self._current, 0.1):
             pass
         self._work = self._hand_over(self._current)
@@ -126,7 +138,7 @@ class Checkpoints:
             SWITCHES_BLOB: msgspec.msgpack.encode(state.switches),
             BANDITS_BLOB: msgspec.msgpack.encode(state.bandits.known),
         }
-        self._current = state.records.checkpoint(state.next_seq, {}, blobs)
+        self._current = state.records.checkpoint(state.next_seq, self._meta(), blobs)
         self._items = state.catalog.take_dirty()
         self._items_left = iter(self._items)
         self._parts = [state.models.begin()]

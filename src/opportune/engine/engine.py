@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +27,14 @@ from opportune.decide.request import DecideRequest, DecideResponse, DecisionReco
 from opportune.decide.variants import Variants
 from opportune.decide.warm_up import warm_up
 from opportune.decide.world import PersonView, Refused, SessionView, World
-from opportune.engine import entries, flags
+from opportune.engine import flags
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, tally
 from opportune.engine.checkpoints import EVERY, Checkpoints
 from opportune.engine.collector import collector_paused
 from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
+from opportune.engine.erasing import DerivedEraser, Erasing
+from opportune.engine.erasure import Trace, carry_out
 from opportune.engine.live_models import LiveVersions
 from opportune.engine.loading import load
 from opportune.engine.model_list import model_list
@@ -39,13 +42,13 @@ from opportune.engine.models import Models
 from opportune.engine.queries import Queries
 from opportune.engine.served import Served
 from opportune.engine.workspace import Workspace, load_workspace
-from opportune.errors import InvalidRequest, StorageError
+from opportune.errors import InvalidRequest, NotFound, StorageError
 from opportune.events import cloudevents, dead_letters, verdicts
 from opportune.events.accounting import replayed
 from opportune.events.consent import NOTHING, read, says_something
 from opportune.events.dedupe import digest
 from opportune.events.ecommerce import INTERACTION
-from opportune.events.event import DeadLetter, Event, Resolved
+from opportune.events.event import DeadLetter, Event, Identifier, Resolved
 from opportune.events.identifiers import from_mapping
 from opportune.events.inline import inline_events
 from opportune.events.items import item_event
@@ -59,6 +62,8 @@ from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
 from opportune.identity.corrections import CORRECTIONS, EVENT_OF, Action, correction
 from opportune.identity.links import LINK_EVENTS, assert_together
+from opportune.privacy.receipt import Receipt as ErasureReceipt
+from opportune.privacy.receipt import Removed, read_receipt
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.intents.reader import IntentReader
 from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
@@ -68,6 +73,10 @@ from opportune.stores.disk import Disk, RealDisk
 
 ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
 """How long a shown item may be acted on and still count as the decision's outcome by last touch."""
+
+ERASED = "it is about somebody who was erased, or is not to be recorded"
+
+_ERASURE_ID = re.compile(r"[0-9a-f]{16}").fullmatch
 
 MAX_WHY = 500
 """Characters kept of why an experiment was stopped."""
@@ -117,6 +126,7 @@ class Engine(Queries):
             warm=warm,
             checkpoint_every=checkpoint_every,
         )
+        engine.data_dir = Path(data_dir)
         engine._served = Served(data_dir, definitions)
         engine._live = partial(LiveVersions, data_dir, definitions.live)
         engine._follow_models()
@@ -142,6 +152,10 @@ class Engine(Queries):
         """How far the models that everybody shares may lag behind the events when a decision asks them. A
         person's own session never lags. With 0 every decision has the models catch up first: 0.1 ms where
         events keep coming."""
+        self.data_dir: Path | None = None
+        self._erasures: dict[str, Erasing] = {}
+        self.derived_erasers: list[DerivedEraser] = []
+        """What else takes erased people out of itself: tables that follow the journal."""
         self._learnt_at: Millis = 0
         self._noise: list[str] = []
         self._open_disk = open_disk
@@ -159,13 +173,19 @@ class Engine(Queries):
         except BaseException:
             self._disk.close()
             raise
+        self.entries = loaded.entries
         self.journal, self.store, self.state = loaded.journal, loaded.store, loaded.state
         self._people = People(self.state.person)
         self._in_flight: set[bytes] = set()
         self.consent = ConsentGate(self.state, self.workspace.consent)
         self._unapplied: deque[Admission] = deque()
         self._checkpoints = Checkpoints(
-            self.journal, self.store, self.state, self.clock, every=self._checkpoint_every
+            self.journal,
+            self.store,
+            self.state,
+            self.clock,
+            every=self._checkpoint_every,
+            meta=self.entries.meta,
         )
         for placement in self.workspace.placements:
             for rule in placement.rules:
@@ -255,6 +275,7 @@ class Engine(Queries):
         dedupe, in_flight, plan = self.state.dedupe, self._in_flight, self.workspace.plan
         gate = self.consent
         has_plan = plan is not EMPTY
+        refuses = self.entries.refuses if self.entries.has_tombstones else None
         is_segment = dialect == "segment"
         for index, raw in enumerate(raw_items, position):
             try:
@@ -286,6 +307,9 @@ class Engine(Queries):
             if mark in in_flight or dedupe.seen_digest(mark):
                 found.append(Verdict(index, event.message_id, verdicts.DUPLICATE))
                 continue
+            if refuses is not None and refuses(event):
+                found.append(Verdict(index, event.message_id, verdicts.SUPPRESSED, warnings=[ERASED]))
+                continue
             allowed, kept_event, told = gate.admit(event)
             if told:
                 noted = [*(noted or ()), *told]
@@ -314,7 +338,8 @@ class Engine(Queries):
     def append(self, admissions: Sequence[Admission]) -> None:
         """Encode into the journal's buffer, one commit group each."""
         for admission in admissions:
-            admission.first_seq = self.journal.append([entries.encode(entry) for entry in admission.entries])
+            encoded = self.entries.encode_all(admission.entries, admission.marks)
+            admission.first_seq = self.journal.append(encoded)
             self._unapplied.append(admission)
 
     def flush(self) -> None:
@@ -343,6 +368,7 @@ class Engine(Queries):
                 in_flight.difference_update(admission.marks)
         if not unapplied:
             self.consent.folded()
+            self.entries.folded()
         self.state.models.learn_if_many()
 
     def _stamp(self, event: Event) -> None:
@@ -410,7 +436,7 @@ class Engine(Queries):
         return DecideResponse([decision for decision, _ in answers])
 
     def _keep(self, record: DecisionRecord) -> None:
-        seq = self.journal.append([entries.encode(record)])
+        seq = self.journal.append([self.entries.encode(record)])
         self._unapplied.append(Admission([], [record], first_seq=seq, is_durable=True))
 
     def record_exposure(self, record: DecisionRecord) -> None:
@@ -536,6 +562,52 @@ class Engine(Queries):
         found = [Verdict(0, event.message_id, verdicts.STORED)]
         return Admission(found, [event, tally(CORRECTIONS, found)], [], now)
 
+    # -- privacy
+
+    def erase(self, *identifiers: str, suppress: bool = False) -> ErasureReceipt:
+        """Take people out of everything that the data folder holds, and prove it: everybody whom the
+        identifiers (``user_id:u1``) lead to. With ``suppress`` nothing of them is taken in ever again;
+        without, what they do from now on begins a new person. Raises :class:`InvalidRequest`,
+        :class:`StorageError`.
+
+        Erasing somebody unknown, or again, is no error: the receipt says that there was nothing.
+        """
+        erasing = self.erasing(identifiers, suppress=suppress)
+        erasing.begin()
+        return erasing.finish()
+
+    def erasing(self, identifiers: Sequence[str], *, suppress: bool = False) -> Erasing:
+        """An erasure in two steps, for callers that must not stop for the second."""
+        made = Erasing(self, identifiers, suppress=suppress)
+        self._erasures[made.id] = made
+        return made
+
+    def erasure(self, erasure_id: str) -> Erasing | ErasureReceipt:
+        """An erasure that is under way, or the receipt of one that is done. Raises :class:`NotFound`."""
+        missing = NotFound("no such erasure", seen=erasure_id, remedy="ids come with the answers")
+        try:
+            if not _ERASURE_ID(erasure_id):
+                raise missing
+            return read_receipt(self.entries.with_vault().receipt(erasure_id))
+        except NotFound as error:
+            if erasure_id not in self._erasures:
+                raise missing from error
+            return self._erasures[erasure_id]
+
+    def settle(self) -> None:
+        """Make durable and fold everything that was appended, on the folding thread."""
+        self.flush()
+        for admission in self._unapplied:
+            admission.is_durable = True
+        self._drain()
+
+    def carry_out(self, members: Sequence[Identifier], traced: Trace) -> Removed:
+        """The part of an erasure that changes what is known; see :mod:`opportune.engine.erasure`."""
+        removed = carry_out(self.journal, self.entries, self.state, self._checkpoints, members, traced)
+        self._people = People(self.state.person)
+        self.consent.folded()
+        return removed
+
     # -- dead letters
 
     def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission:
@@ -572,6 +644,7 @@ class Engine(Queries):
 
     def maintain(self, budget_s: float = 0.0003) -> bool:
         """Background work in small slices (checkpoints, merging); true while more is waiting."""
+        self.entries.keep_ready()
         more = False
         if self._served is not None:
             now = self.clock()

@@ -6,8 +6,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from opportune.catalog.items import Catalog
-from opportune.engine import entries
-from opportune.engine.loading import state_of
+from opportune.engine.loading import entries_of, state_of
 from opportune.engine.models import Models
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
@@ -40,6 +39,7 @@ def read_state(disk: Disk, workspace: Workspace) -> tuple[State, int]:
     check_agreement(journal, store, where=disk.name)
     state = state_of(store, workspace)
     last = 0
+    entries = entries_of(disk, workspace, state, store)
     for seq, data in journal.scan(max(store.offset, 1)):
         state.fold(seq, entries.decode(data))
         last = seq

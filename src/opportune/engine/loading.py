@@ -9,7 +9,7 @@ import msgspec
 from opportune.catalog.items import RECORD_PREFIX, Catalog
 from opportune.clock import Clock
 from opportune.decide.attribution import OUTCOMES_CODEC
-from opportune.engine import entries, keys
+from opportune.engine import keys
 from opportune.engine.checkpoints import (
     ACCOUNTING_BLOB,
     BANDITS_BLOB,
@@ -20,8 +20,10 @@ from opportune.engine.checkpoints import (
     Checkpoints,
 )
 from opportune.engine.collector import collector_paused
+from opportune.engine.erasure import resume
 from opportune.engine.models import Models
 from opportune.engine.optional_sources import optional_sources
+from opportune.engine.sealed import ERASURES, NEXT_SLOT, SealedEntries
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
 from opportune.events.accounting import Accounting
@@ -31,12 +33,14 @@ from opportune.events.event import Event
 from opportune.experiments.bandits.running import Bandits, Known, Running
 from opportune.experiments.switch import Switches
 from opportune.identity.reviews import Reviews
+from opportune.privacy.sealing import Erased
 from opportune.profiles.schema import ProfileSchema
 from opportune.stores.cache import Codec, RecordCache
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
 from opportune.stores.records import RecordStore
 from opportune.stores.recovery import check_agreement
+from opportune.stores.vault import Vault, check_belongs
 
 LEARN_EVERY = 20_000
 """Entries folded between two updates of the models while replaying."""
@@ -47,6 +51,7 @@ RECALL = 2_000
 
 
 class Loaded(msgspec.Struct, frozen=True):
+    entries: SealedEntries
     journal: Journal
     store: RecordStore
     state: State
@@ -61,18 +66,50 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     store = RecordStore.open(disk)
     check_agreement(journal, store, where=disk.name)
     state = state_of(store, workspace)
+    entries = entries_of(disk, workspace, state, store)
     offset = max(store.offset, 1)
     state.next_seq = offset
-    _recall(journal, state, offset)
-    checkpoints = Checkpoints(journal, store, state, clock)
+    _recall(journal, state, entries, offset)
+    checkpoints = Checkpoints(journal, store, state, clock, meta=entries.meta)
+    if entries.vault is not None and store.offset > 1:
+        pending = entries.vault.tombstones[int(store.meta.get(ERASURES, 0)) :]
+        if pending:
+            resume(journal, entries, state, checkpoints, pending)
+    if entries.vault is not None and not disk.read_only:
+        entries.vault.finish_destroying()
     with collector_paused():
-        _replay(journal, state, checkpoints, offset)
+        _replay(journal, state, entries, checkpoints, offset)
     checkpoints.wait()
     checkpoints.stop()
-    return Loaded(journal, store, state)
+    return Loaded(entries, journal, store, state)
 
 
-def _replay(journal: Journal, state: State, checkpoints: Checkpoints, offset: int) -> None:
+def entries_of(disk: Disk, workspace: Workspace, state: State, store: RecordStore) -> SealedEntries:
+    """How this folder's entries are read and written. A folder that is to be sealed gets its vault here."""
+    seal = workspace.privacy.seal_journal and not disk.read_only
+    has_vault = Vault.exists(disk)
+    if not has_vault:
+        check_belongs(disk, None)
+    vault = Vault(disk) if seal or has_vault else None
+    if vault is not None:
+        check_belongs(disk, vault)
+    if vault is not None:
+        vault.used(int(store.meta.get(NEXT_SLOT, 0)) - 1)
+    found = SealedEntries(vault, seal=seal, make_vault=None if disk.read_only else lambda: _made(disk))
+    found.slot_of = lambda identifier: state.leaf(identifier).slot
+    found.keep_ready()
+    return found
+
+
+def _made(disk: Disk) -> Vault:
+    vault = Vault(disk)
+    check_belongs(disk, vault)
+    return vault
+
+
+def _replay(
+    journal: Journal, state: State, entries: SealedEntries, checkpoints: Checkpoints, offset: int
+) -> None:
     """Fold the journal's tail."""
     since = 0
     for seq, data in journal.scan(offset):
@@ -80,6 +117,8 @@ def _replay(journal: Journal, state: State, checkpoints: Checkpoints, offset: in
         state.fold(seq, entry)
         if isinstance(entry, Event):
             state.dedupe.add(entry.source, entry.message_id, entry.received)
+        elif isinstance(entry, Erased) and entry.digest:
+            state.dedupe.add_digest(entry.digest, entry.received)
         since += 1
         if since >= LEARN_EVERY:
             since = 0
@@ -88,7 +127,7 @@ def _replay(journal: Journal, state: State, checkpoints: Checkpoints, offset: in
     state.models.learn()
 
 
-def _recall(journal: Journal, state: State, offset: int) -> None:
+def _recall(journal: Journal, state: State, entries: SealedEntries, offset: int) -> None:
     """Fill the live views from the journal's end before the checkpoint; no state depends on them."""
     for seq, data in journal.scan(max(journal.first_seq, offset - RECALL)):
         if seq >= offset:

@@ -17,9 +17,10 @@ from opportune.decide.placement import Placements
 from opportune.decide.request import DecisionRecord
 from opportune.decide.whatif import WhatIf, what_if
 from opportune.decide.world import World
-from opportune.engine import entries, keys
+from opportune.engine import keys
 from opportune.engine.checkpoints import Checkpoints
 from opportune.engine.consent_gate import ConsentGate
+from opportune.engine.sealed import SealedEntries
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
 from opportune.errors import NotFound
@@ -42,6 +43,7 @@ _SEQ_CHARS = 12
 class Queries:
     """The reading half of the engine. Nothing here changes state."""
 
+    entries: SealedEntries
     journal: Journal
     store: RecordStore
     state: State
@@ -161,7 +163,7 @@ class Queries:
         if len(decision_id) != DECISION_ID_CHARS:
             raise missing
         try:
-            found = entries.decode(self.journal.read(int(decision_id[:_SEQ_CHARS], 16)))
+            found = self.entries.decode(self.journal.read(int(decision_id[:_SEQ_CHARS], 16)))
         except (ValueError, NotFound) as error:
             raise missing from error
         if not isinstance(found, DecisionRecord) or found.decision_id != decision_id:
@@ -184,13 +186,13 @@ class Queries:
         what would have come of them. Reads the whole journal."""
         newest: deque[int] = deque(maxlen=limit)
         for seq, data in self.journal.scan(self.journal.first_seq):
-            entry = entries.decode(data)
+            entry = self.entries.decode(data)
             if isinstance(entry, DecisionRecord) and entry.time >= since:
                 newest.append(seq)
         return what_if(self._world, placements, map(self._with_outcomes, newest), kinds)
 
     def _with_outcomes(self, seq: int) -> tuple[DecisionRecord, DecisionOutcomes]:
-        record = entries.decode(self.journal.read(seq))
+        record = self.entries.decode(self.journal.read(seq))
         assert isinstance(record, DecisionRecord)
         return record, self.state.records.get(keys.OUTCOMES + record.decision_id)
 
@@ -212,7 +214,7 @@ class Queries:
             raise NotFound("no open dead letter has this id", seen=letter_id, remedy="list the dead letters")
         if kept.is_whole:
             return kept.letter
-        found = entries.decode(self.journal.read(kept.offset))
+        found = self.entries.decode(self.journal.read(kept.offset))
         assert isinstance(found, DeadLetter)
         return found
 
@@ -222,7 +224,7 @@ class Queries:
         for seq in reversed(self.state.recent_events):
             if seq <= after_seq or len(found) >= limit:
                 break
-            event = entries.decode(self.journal.read(seq))
+            event = self.entries.decode(self.journal.read(seq))
             if isinstance(event, Event):
                 found.append({"seq": seq, **_named(event)})
         return found
@@ -233,7 +235,7 @@ class Queries:
         for seq in reversed(self.state.recent_decisions):
             if seq <= after_seq or len(found) >= limit:
                 break
-            record = entries.decode(self.journal.read(seq))
+            record = self.entries.decode(self.journal.read(seq))
             if isinstance(record, DecisionRecord):
                 found.append(
                     {

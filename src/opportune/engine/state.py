@@ -29,6 +29,7 @@ from opportune.identity.links import LINK_EVENTS, Evidence
 from opportune.identity.remembered import Components
 from opportune.identity.reviews import Reviews
 from opportune.identity.rules import IdentityRules
+from opportune.privacy.sealing import Erased
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.consent.record import Consent
 from opportune.profiles.leaf import Leaf
@@ -83,7 +84,7 @@ class State:
         self.next_seq = 1
         self.components = Components(self.links_of, rules)
 
-    def fold(self, seq: int, entry: Entry) -> None:
+    def fold(self, seq: int, entry: Entry | Erased) -> None:
         """Fold one entry; entries come in order, each once (or again, after a checkpoint is loaded)."""
         if type(entry) is Event:
             self._event(seq, entry)
@@ -95,9 +96,11 @@ class State:
             self.dead_letters.fold(entry, seq)
         elif type(entry) is Switch:
             self.switches.fold(entry, seq)
+        elif type(entry) is Erased and entry.kind == "x":
+            self.dead_letters.offset = max(seq, self.dead_letters.offset)
         self.next_seq = seq + 1
 
-    def recall(self, seq: int, entry: Entry) -> None:
+    def recall(self, seq: int, entry: Entry | Erased) -> None:
         """Only remember that the entry is recent; it was folded long ago."""
         if type(entry) is Event:
             self.recent_events.append(seq)
@@ -132,6 +135,8 @@ class State:
         looks_again = seq <= leaf.offset and len(identifiers) > 1
         if seq > leaf.offset and self.person.fold(leaf, event, seq):
             self.components.forget(name)
+        if leaf.slot < 0:
+            leaf.slot = event.slot
         for other in identifiers[1:]:
             end = records.touch(keys.LEAF + other)
             if seq <= end.offset:
@@ -193,6 +198,8 @@ class State:
                 if leaf.consent is None:
                     leaf.consent = Consent(choices={})
                 leaf.consent.fold(event, said)
+                if leaf.slot < 0 and name == event.identifiers[0]:
+                    leaf.slot = event.slot
                 if event.withheld & _COLLECT:
                     leaf.offset = seq
 
@@ -209,6 +216,8 @@ class State:
         self.learn_decision(seq, record)
         if record.identifiers:
             leaf = self.records.touch(keys.LEAF + record.identifiers[0])
+            if leaf.slot < 0:
+                leaf.slot = record.slot
             if seq > leaf.offset:
                 self.person.fold_decision(
                     leaf,

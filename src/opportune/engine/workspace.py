@@ -17,6 +17,7 @@ from opportune.experiments.definitions import Experiments, parse_experiments
 from opportune.experiments.metrics import Metrics, parse_metrics
 from opportune.identity.rules import IdentityRules, parse_rules
 from opportune.learn.scores import LiveModels, ScoreOf, ScoreSet, compiled
+from opportune.privacy.policy import PrivacyPolicy, parse_privacy
 from opportune.profiles.consent.policy import ConsentPolicy, parse_policy
 from opportune.profiles.definitions import FeatureSet, default_features, parse_features
 from opportune.profiles.intents.definitions import IntentSet, parse_intents, with_intents
@@ -32,9 +33,10 @@ EXPERIMENTS = "experiments.yaml"
 METRICS = "metrics.yaml"
 SCORES = "scores.yaml"
 CONSENT = "consent.yaml"
+PRIVACY = "privacy.yaml"
 FILES = (
     FEATURES, PLACEMENTS, TRACKING_PLAN, IDENTITY, INTENTS, SEGMENTS, EXPERIMENTS, METRICS, SCORES,
-    CONSENT,
+    CONSENT, PRIVACY,
 )  # fmt: skip
 
 
@@ -52,6 +54,7 @@ class Workspace(msgspec.Struct, frozen=True):
     scores: Mapping[str, ScoreOf] = {}
     live: LiveModels = msgspec.field(default_factory=LiveModels)
     consent: ConsentPolicy = ConsentPolicy()
+    privacy: PrivacyPolicy = PrivacyPolicy()
     revision: str = "defaults"
 
 
@@ -106,6 +109,7 @@ def load_workspace(folder: Path | None) -> Workspace:
         scores=scores,
         live=live,
         consent=parse_policy(read(present[CONSENT])) if CONSENT in present else ConsentPolicy(),
+        privacy=parse_privacy(read(present[PRIVACY])) if PRIVACY in present else PrivacyPolicy(),
         experiments=experiments,
         metrics=metrics,
         revision=digest.hexdigest() if present else "defaults",

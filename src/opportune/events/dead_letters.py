@@ -120,6 +120,12 @@ class DeadLetters(msgspec.Struct):
             self.total += 1
         self._keep(entry, offset)
 
+    def erase(self, letter_id: str) -> bool:
+        """Keep the letter no longer, as if it had never come; whether it was open."""
+        was_open = self._forget(letter_id)
+        self.total -= was_open
+        return was_open
+
     def get(self, letter_id: str) -> Kept | None:
         return self.kept.get(letter_id)
 

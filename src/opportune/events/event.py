@@ -39,6 +39,7 @@ class Event(msgspec.Struct, array_like=True, tag="e"):
     ``lines`` are the items it is about, ``value`` its money (order total), ``query`` its search text.
     ``properties``, ``traits`` and ``context`` keep everything that was sent, known or not.
     ``withheld`` are the uses that the person's consent did not allow when the event came (bits of ``Use``).
+    ``slot`` is the key that seals it in the journal, -1 for none.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Event(msgspec.Struct, array_like=True, tag="e"):
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
     withheld: int = 0
+    slot: int = -1
 
     @property
     def leaf(self) -> Identifier:

@@ -7,7 +7,7 @@ taken out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -83,6 +83,17 @@ class Reviews(msgspec.Struct, array_like=True):
             )
         )
         del self.corrections[:-MOST_CORRECTIONS]
+
+    def forget(self, names: Collection[Identifier]) -> None:
+        """Nothing here names these identifiers any more."""
+        for name in names:
+            self.suspects.pop(name, None)
+        for a, others in list(self.suspects.items()):
+            for name in names:
+                others.pop(name, None)
+            if not others:
+                del self.suspects[a]
+        self.corrections = [one for one in self.corrections if one.a not in names and one.b not in names]
 
     def look(self, identifier: Identifier, time: Millis, links_of: LinksOf, rules: IdentityRules) -> None:
         """Note what a guard refuses around an identifier whose links have changed. Costs one ``resolve``,

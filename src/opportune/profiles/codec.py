@@ -57,6 +57,7 @@ class Packed(msgspec.Struct, array_like=True):
     exposed: Exposed = {}
     consent: Consent | None = None
     told: dict[str, Claims] = {}
+    slot: int = -1
 
 
 _BIG = 1
@@ -97,6 +98,7 @@ def encode(leaf: Leaf, life: list[Any], rows: dict[int, list[Any]]) -> bytes:
         leaf.exposed,
         leaf.consent,
         leaf.told,
+        leaf.slot,
     )
     try:
         return _encoder.encode(packed)
@@ -147,6 +149,7 @@ def decode(data: bytes) -> Leaf:
         p.exposed,
         consent=p.consent,
         told=p.told,
+        slot=p.slot,
     )
 
 

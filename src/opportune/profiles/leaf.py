@@ -128,6 +128,7 @@ class Leaf(msgspec.Struct):
     ``consent`` is what was said about consent under the identifier: judged leaf by leaf, never combined.
 
     ``told`` is what was said of traits that have a rule (``golden.py``).
+    ``slot`` is the key that seals the leaf's entries in the journal, -1 for none.
 
     ``layout`` says which features ``rows`` and ``life`` were made for; ``due`` is the minute at which rows
     next roll up (derived, not stored).
@@ -152,6 +153,7 @@ class Leaf(msgspec.Struct):
     due: int = -NEVER
     consent: Consent | None = None
     told: dict[str, Claims] = {}
+    slot: int = -1
 
     @property
     def empty(self) -> bool:

@@ -125,6 +125,14 @@ class InteractionLog:
             time=np.concatenate([part.time for part in parts]),
         )
 
+    def forget(self, leaf: str) -> int:
+        """No session of this leaf can be continued, and nothing here names the leaf any more; how many open
+        sessions it had. O(open sessions)."""
+        gone = [key for key in self._open if key == leaf or key.startswith(f"{leaf}\n")]
+        for key in gone:
+            del self._open[key]
+        return len(gone)
+
     def chunks(self) -> range:
         """Numbers of the chunks held; all but the last are full and final."""
         return range(self._first_chunk, self._first_chunk + len(self._chunks))

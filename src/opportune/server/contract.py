@@ -11,7 +11,9 @@ from opportune.clock import Millis
 from opportune.decide.flags import Evaluation
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.engine.admission import Admission
+from opportune.engine.erasing import Erasing
 from opportune.identity.corrections import Action, Together
+from opportune.privacy.receipt import Receipt
 
 __all__ = ["Admission", "Core", "Queries", "RawItem", "ServedEngine"]
 
@@ -102,6 +104,14 @@ class Queries(Protocol):
         ...
 
     def discard_dead_letter(self, letter_id: str) -> Admission: ...
+
+    def erasing(self, identifiers: Sequence[str], *, suppress: bool = False) -> Erasing:
+        """An erasure that has not begun."""
+        ...
+
+    def erasure(self, erasure_id: str) -> Erasing | Receipt:
+        """One that has: under way, or its receipt. Raises ``NotFound``."""
+        ...
 
     def ready(self) -> dict[str, Any]:
         """``{"ready": bool, ...}`` with whatever an operator wants to see beside it."""

@@ -2,28 +2,38 @@
 the archive, with a checksum for every file.
 
 A backup is a folder, or one ``.tar`` file. Its list ``BACKUP`` is written last: without it, it is not one.
+
+The vault is not in it. Where there is one, the journal is sealed already, and the checkpoint is encrypted
+with a key that the vault renews at every erasure: who is erased is erased from backups too, and a backup that
+is older than the last erasure is restored by folding its journal.
 """
 
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from opportune.errors import Corrupt, FolderTooNew, InvalidRequest, NotFound
 from opportune.stores import folder, manifest
-from opportune.stores.copies import FolderSink, Members, Piece, Sink, TarSink, open_members
-from opportune.stores.disk import Disk, Reader, RealDisk
+from opportune.stores.copies import Checked, FolderSink, Members, Piece, Readable, Sink, TarSink, open_members
+from opportune.stores.disk import Disk, Reader, RealDisk, translated
 from opportune.stores.doctor import examine
+from opportune.stores.hiding import Hiding, new_hiding, open_hiding
 from opportune.stores.journal import Journal
 from opportune.stores.records import RecordStore
 from opportune.stores.recovery import check_agreement
 from opportune.stores.segment import ARCHIVE
+from opportune.stores.segment import FOLDER as JOURNAL
+from opportune.stores.vault import FOLDER as VAULT
+from opportune.stores.vault import MARK, Vault
 
 LIST = "BACKUP"
 _VERSION = 1
 _ATTEMPTS = 20
+_STATE = f"{manifest.FOLDER}/"
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -43,6 +53,9 @@ class Backup(msgspec.Struct, frozen=True):
     next_seq: int
     offset: int
     members: list[Member]
+    vault: str = ""
+    checkpoint_key: str = ""
+    """Which vault it takes, and the key of the checkpoint's files, wrapped."""
 
     @property
     def bytes(self) -> int:
@@ -59,10 +72,14 @@ def backup(source: Path | str, target: Path | str) -> Backup:
     sink: Sink = TarSink(target) if target.suffix == ".tar" else FolderSink(target)
     with sink:
         snapshot = _open(disk)
-        members = [
-            Member(name, size, sink.add(name, Piece(reader, size), size))
-            for name, reader, size in snapshot.files
-        ]
+        vault = Vault(disk) if Vault.exists(disk) else None
+        wrapped, hidden = (b"", None) if vault is None else new_hiding(vault.backup_key())
+        members = []
+        for name, reader, size in snapshot.files:
+            stream: Readable = Piece(reader, size)
+            if hidden is not None and name.startswith(_STATE):
+                stream = hidden.stream(name, stream)
+            members.append(Member(name, size, sink.add(name, stream, size)))
         listed = Backup(
             version=_VERSION,
             format=folder.FORMAT,
@@ -70,6 +87,8 @@ def backup(source: Path | str, target: Path | str) -> Backup:
             next_seq=snapshot.next_seq,
             offset=snapshot.offset,
             members=members,
+            vault="" if vault is None else vault.id,
+            checkpoint_key=wrapped.hex(),
         )
         data = msgspec.json.format(msgspec.json.encode(listed), indent=1)
         sink.add(LIST, io.BytesIO(data), len(data))
@@ -77,9 +96,10 @@ def backup(source: Path | str, target: Path | str) -> Backup:
     return listed
 
 
-def restore(source: Path | str, target: Path | str) -> Backup:
-    """Copy a backup into an empty folder and verify every byte of it. Raises InvalidRequest (the folder is
-    not empty), NotFound, Corrupt, FolderTooNew, DiskFull."""
+def restore(source: Path | str, target: Path | str, vault: Path | str | None = None) -> Backup:
+    """Copy a backup into an empty folder and verify every byte of it. ``vault`` is the vault that belongs to
+    it, as it is now: a copy of it goes into the folder. Raises InvalidRequest (the folder is not empty, the
+    vault is missing), NotFound, Corrupt, FolderTooNew, DiskFull."""
     source, target = Path(source), Path(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InvalidRequest(
@@ -89,12 +109,25 @@ def restore(source: Path | str, target: Path | str) -> Backup:
         )
     with open_members(source) as members:
         listed = _read_list(members, source)
+        shown = None
+        if listed.vault:
+            shown = _open_hiding(listed, _copied_vault(listed, source, target, vault))
         sink = FolderSink(target)
         with sink:
             for member in listed.members:
                 _check_name(member.name, source)
+                name = member.name
+                if name.startswith(_STATE) and listed.vault and shown is None:
+                    continue
+                if listed.vault and shown is None:
+                    name = name.replace(f"{ARCHIVE}/", f"{JOURNAL}/", 1)
                 with members.open(member.name) as stream:
-                    if sink.add(member.name, stream, member.bytes) != member.checksum:
+                    read = Checked(stream)
+                    through: Readable = read
+                    if shown is not None and name.startswith(_STATE):
+                        through = shown.stream(name, read)
+                    sink.add(name, through, member.bytes)
+                    if read.checksum != member.checksum:
                         raise Corrupt(
                             "a file of the backup is damaged",
                             where=f"{source}/{member.name}",
@@ -108,6 +141,30 @@ def restore(source: Path | str, target: Path | str) -> Backup:
                 f"the backup is damaged: {finding.what}", where=finding.where, remedy=finding.remedy
             )
     return listed
+
+
+def _copied_vault(listed: Backup, source: Path, target: Path, vault: Path | str | None) -> Vault:
+    """The vault, copied into the folder that is being made. Raises InvalidRequest."""
+    needed = InvalidRequest(
+        "the backup is sealed: it takes the vault of the folder that it was made from",
+        seen=None if vault is None else str(vault),
+        where=str(source),
+        remedy=f"pass --vault DATA/vault, the vault with the id {listed.vault}, as it is now",
+    )
+    if vault is None or not Path(vault).is_dir():
+        raise needed
+    with translated("copy the vault", str(target)):
+        shutil.copytree(vault, target / VAULT)
+    found = Vault(RealDisk(target, read_only=True))
+    if found.id != listed.vault:
+        shutil.rmtree(target / VAULT)
+        raise needed
+    return found
+
+
+def _open_hiding(listed: Backup, vault: Vault) -> Hiding | None:
+    """How to read the checkpoint's files; None when somebody was erased since."""
+    return open_hiding(vault.backup_key(), bytes.fromhex(listed.checkpoint_key))
 
 
 class _Snapshot(msgspec.Struct):
@@ -134,6 +191,8 @@ def _open_once(disk: Disk) -> _Snapshot:
     # before.
     store = RecordStore.open(disk)
     named = [folder.FORMAT_FILE, *sorted(store.manifest.files())]
+    if disk.exists(MARK):
+        named.append(MARK)
     if disk.exists(manifest.NAME):
         named.append(manifest.NAME)
     files = []

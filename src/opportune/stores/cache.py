@@ -110,6 +110,16 @@ class RecordCache:
         self._dirty[key] = record
         return record
 
+    def forget(self, key: str) -> bool:
+        """Let go of a record for good, changed or not; whether it was known. The owner sees to it that the
+        next checkpoint deletes it from the store, and begins that one before it looks the key up again. No
+        checkpoint may be under way."""
+        known = key in self._dirty or self._store.get(key.encode()) is not None
+        for held in (self._young, self._old, self._dirty, *self._leaving):
+            held.pop(key, None)
+        self._absent.discard(key)
+        return known
+
     def _find(self, key: str) -> Any | None:
         """A record that is not in the young generation."""
         record = self._old.pop(key, None)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
 
 from opportune.errors import Corrupt, FlushFailed, FolderTooNew, NotFound, OpportuneError
 from opportune.stores import folder, frames
-from opportune.stores.disk import Appender, Disk
+from opportune.stores.disk import Appender, Disk, write_whole
 from opportune.stores.segment import ARCHIVE, FOLDER, Segment, load_segments
 
 _first = attrgetter("first")
@@ -154,6 +154,54 @@ class Journal:
             if segment is self._segments[-1]:
                 return
             at += 1
+
+    def scan_all(self) -> Iterator[tuple[int, bytes]]:
+        """Like :meth:`scan`, from the first record that there is, archived ones before the others."""
+        for segment in load_segments(self._disk, ARCHIVE):
+            for frame in frames.walk(segment.reader, 0, segment.first, self._disk.size(segment.path)):
+                if isinstance(frame, frames.Damage):
+                    raise self._corrupt(segment, frame)
+                yield from enumerate(frame.records(), frame.first)
+        yield from self.scan(self.first_seq)
+
+    def rewrite(self, replacements: Mapping[int, bytes]) -> int:
+        """Put other bytes in the place of durable records, archived ones included; how many. Each file that
+        has one of them is written anew and swapped by rename: after a crash it is the old one or the new.
+        For what must not stay on disk; ``flush`` waits meanwhile. O(bytes of those files)."""
+        done = 0
+        with self._flushing:
+            for segment in load_segments(self._disk, ARCHIVE):
+                segment.end = segment.first
+                done += self._rewrite(segment, replacements)
+            for at, segment in enumerate(self._segments):
+                if any(segment.first <= seq < segment.end for seq in replacements):
+                    if segment is self._segments[-1] and self._appender is not None:
+                        self._appender.close()
+                        self._appender = None
+                    done += self._rewrite(segment, replacements)
+                    fresh = Segment(self._disk, segment.first)
+                    fresh.walk(self._disk.size(fresh.path))
+                    if at + 1 < len(self._segments):
+                        fresh.save_index()
+                    self._segments = [*self._segments[:at], fresh, *self._segments[at + 1 :]]
+        return done
+
+    def _rewrite(self, segment: Segment, replacements: Mapping[int, bytes]) -> int:
+        done = 0
+        parts: list[bytes] = []
+        for frame in frames.walk(segment.reader, 0, segment.first, self._disk.size(segment.path)):
+            if isinstance(frame, frames.Damage):
+                raise self._corrupt(segment, frame)
+            records = frame.records()
+            for index in range(len(records)):
+                other = replacements.get(frame.first + index)
+                if other is not None:
+                    records[index] = other
+                    done += 1
+            parts.append(frames.encode(frame.first, frame.durable, records))
+        if done:
+            write_whole(self._disk, segment.path, b"".join(parts))
+        return done
 
     def archive(self, before_seq: int) -> list[str]:
         """Move whole segments that hold nothing from ``before_seq`` on into ``archive/``; their new names.

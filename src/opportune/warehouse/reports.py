@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from opportune.engine import entries
 from opportune.engine.engine import Engine
 from opportune.engine.entries import Entry
 from opportune.errors import NotFound
@@ -18,6 +17,7 @@ from opportune.experiments.definitions import HELD, HOLDOUT, TREATED
 from opportune.experiments.statistics.intervals import Interval
 from opportune.experiments.statistics.ratio_check import RatioCheck
 from opportune.experiments.switch import listed
+from opportune.privacy.sealing import Erased
 from opportune.warehouse.report import Report, report
 from opportune.warehouse.tables import FILE, FOLDER, Tables, connect
 
@@ -54,6 +54,7 @@ class Reports:
         self.engine = engine
         self._path = path
         self._tables: Tables | None = None
+        engine.derived_erasers.append(self.erase)
 
     @classmethod
     def of(cls, engine: Engine, data_dir: Path) -> Reports:
@@ -72,10 +73,17 @@ class Reports:
         start = max(tables.reached, journal.first_seq)
         if start >= journal.durable_seq:
             return 0
-        found: Iterator[tuple[int, Entry]] = (
-            (seq, entries.decode(data)) for seq, data in islice(journal.scan(start), most)
+        decode = self.engine.entries.decode
+        found: Iterator[tuple[int, Entry | Erased]] = (
+            (seq, decode(data)) for seq, data in islice(journal.scan(start), most)
         )
         return tables.follow(found, lambda identifier: self.engine.component(identifier).identifiers)
+
+    def erase(self, identifiers: Sequence[str]) -> int:
+        """Take people out of the tables; how many rows they had. On the engine's thread."""
+        if self._tables is None and (self._path is None or not self._path.is_file()):
+            return 0
+        return self.tables.erase(identifiers)
 
     def list(self) -> list[dict[str, Any]]:
         """Every experiment as it is declared and as it stands."""

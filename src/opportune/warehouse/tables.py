@@ -19,6 +19,7 @@ from opportune.decide.request import DecisionRecord
 from opportune.engine.entries import Entry
 from opportune.errors import NotInstalled
 from opportune.events.event import Event
+from opportune.privacy.sealing import Erased
 
 FOLDER = "derived"
 FILE = "experiments.duckdb"
@@ -81,11 +82,13 @@ class Tables:
         row = self.connection.execute("select max(seq) from reached").fetchone()
         return int(row[0]) if row and row[0] is not None else 1
 
-    def follow(self, entries: Iterable[tuple[int, Entry]], component_of: ComponentOf | None = None) -> int:
+    def follow(
+        self, entries: Iterable[tuple[int, Entry | Erased]], component_of: ComponentOf | None = None
+    ) -> int:
         """Take in journal entries from :attr:`reached` on; how many. Entries before it are skipped, so giving
         the same again changes nothing. ``component_of`` tells who is who now."""
         taken = 0
-        batch: list[tuple[int, Entry]] = []
+        batch: list[tuple[int, Entry | Erased]] = []
         start = self.reached
         for seq, entry in entries:
             if seq < start:
@@ -96,7 +99,7 @@ class Tables:
                 batch = []
         return taken + (self._take(batch, component_of) if batch else 0)
 
-    def _take(self, batch: list[tuple[int, Entry]], component_of: ComponentOf | None) -> int:
+    def _take(self, batch: list[tuple[int, Entry | Erased]], component_of: ComponentOf | None) -> int:
         exposures: list[tuple[Any, ...]] = []
         events: list[tuple[Any, ...]] = []
         linked: set[str] = set()
@@ -128,6 +131,26 @@ class Tables:
             connection.execute("rollback")
             raise
         return len(batch)
+
+    def erase(self, identifiers: Iterable[str]) -> int:
+        """Take out every row of these leaves, for good; how many rows there were."""
+        connection = self.connection
+        leaves = [key_of(identifier) for identifier in identifiers]
+        connection.execute("begin")
+        try:
+            rows = 0
+            for table, column in (("exposures", "leaf"), ("exposures", "unit"), ("events", "leaf"),
+                                  ("people", "leaf"), ("people", "person")):  # fmt: skip
+                told = connection.execute(
+                    f"delete from {table} where {column} in (select unnest(?::ubigint[]))", [leaves]
+                ).fetchone()
+                rows += int(told[0])
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        connection.execute("force checkpoint")
+        return rows
 
     def _insert(
         self, table: str, rows: list[tuple[Any, ...]], types: tuple[Any, ...], *, verb: str = "insert"

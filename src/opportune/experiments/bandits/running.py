@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Annotated, Protocol
 
@@ -206,6 +206,14 @@ class Bandits:
         clicked = (*found.clicked, *new)
         self.known.waiting[name][decision_id] = msgspec.structs.replace(found, clicked=clicked)
         return True
+
+    def forget(self, decision_ids: Collection[str]) -> int:
+        """These decisions wait for nothing any more; how many did. What they have taught stays: counts."""
+        forgotten = 0
+        for waiting in self.known.waiting.values():
+            for decision_id in decision_ids:
+                forgotten += waiting.pop(decision_id, None) is not None
+        return forgotten
 
     def chooser(self, name: str, now: Millis) -> Chooser:
         """What a decision draws from; made anew at most once in ``REFRESH`` when facts have come. Raises

@@ -1,0 +1,162 @@
+"""``opportune privacy``"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from opportune.cli import options
+from opportune.cli.app import Examples
+from opportune.cli.output import print_json, when
+from opportune.cli.target import open_target
+from opportune.errors import InvalidRequest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group("privacy")
+def command() -> None:
+    """Erase people, prove it, and show them what is known of them."""
+
+
+def subject(function: F) -> F:
+    """Who: one option per common type of identifier, and ``--id`` for any."""
+    for option in (
+        click.option("--id", "other", default="", metavar="TYPE:VALUE", help="Any identifier."),
+        click.option("--anonymous-id", default="", help="The person of this browser."),
+        click.option("--email", default="", help="The person with this e-mail address."),
+        click.option("--user-id", default="", help="The person with this login."),
+    ):
+        function = option(function)
+    return function
+
+
+def identifier_of(user_id: str, email: str, anonymous_id: str, other: str) -> str:
+    """The one identifier that was given. Raises :class:`InvalidRequest`."""
+    given = [
+        f"{kind}:{value}"
+        for kind, value in (("user_id", user_id), ("email", email), ("anonymous_id", anonymous_id))
+        if value
+    ]
+    if other:
+        given.append(other)
+    if len(given) != 1:
+        raise InvalidRequest(
+            "one identifier, please",
+            seen=given,
+            where="--user-id",
+            remedy="pass one of --user-id, --email, --anonymous-id, --id TYPE:VALUE",
+        )
+    return given[0]
+
+
+@command.command(
+    "erase",
+    cls=Examples,
+    examples="""
+    opportune privacy erase --user-id u1 --data-dir data --receipt u1.json
+    opportune privacy erase --email ada@example.org --suppress --to http://127.0.0.1:8080 --key SECRET
+    """,
+)
+@subject
+@click.option("--suppress", is_flag=True, help="Take in nothing of this person ever again.")
+@click.option(
+    "--receipt", type=click.Path(dir_okay=False, path_type=Path), help="Write the receipt there too."
+)
+@options.target
+@options.as_json
+def erase(
+    user_id: str,
+    email: str,
+    anonymous_id: str,
+    other: str,
+    suppress: bool,
+    receipt: Path | None,
+    data_dir: Path | None,
+    url: str,
+    key: str,
+    workspace: Path | None,
+    as_json: bool,
+) -> None:
+    """Take a person out of everything, by any of their identifiers, and search every file afterwards.
+
+    Ends with a signed receipt, which names nobody. Fails when the search found something.
+    """
+    identifier = identifier_of(user_id, email, anonymous_id, other)
+    with open_target(data_dir, url, key, workspace) as target:
+        found = target.erase([identifier], suppress=suppress)
+    if receipt is not None:
+        import msgspec
+
+        receipt.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+    if as_json:
+        print_json(found)
+    else:
+        _tell(found)
+    scan = found["scan"]
+    if scan and scan["found"]:
+        raise InvalidRequest(
+            f"{scan['found']} places still hold an identifier",
+            seen=[f"{place['file']} at {place['offset']}" for place in scan["findings"][:5]],
+            remedy="files that other programs put into the data folder are theirs to clean: then erase again",
+        )
+
+
+def _tell(found: dict[str, Any]) -> None:
+    removed, scan = found["removed"], found["scan"]
+    click.echo(
+        f"erased: {removed['identifiers']} identifiers, {removed['leaves']} leaves, {removed['links']} ends "
+        f"of links, {removed['entries']} journal entries ({removed['keys']} keys destroyed), "
+        f"{removed['dead_letters']} dead letters, {removed['derived_rows']} derived rows"
+    )
+    if scan:
+        click.echo(
+            f"searched: {scan['files']} files, {scan['bytes']:,} bytes, {scan['patterns']} byte patterns, "
+            f"{scan['found']} found, {scan['seconds']} s"
+        )
+    click.echo(f"receipt {found['id']}, signed by {found['public_key'][:16]}...")
+
+
+@command.command(
+    "verify",
+    cls=Examples,
+    examples="""
+    opportune privacy verify u1.json --data-dir data
+    opportune privacy verify u1.json --data-dir data --user-id u1
+    """,
+)
+@click.argument("receipt", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@subject
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="The folder whose receipt it is."
+)
+@options.as_json
+def verify(
+    receipt: Path,
+    user_id: str,
+    email: str,
+    anonymous_id: str,
+    other: str,
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Check a receipt: its signature, the vault that made it, and with an identifier also that this person is
+    meant and that no file has them now."""
+    from opportune.engine.proof import check
+
+    identifier = (
+        identifier_of(user_id, email, anonymous_id, other)
+        if any((user_id, email, anonymous_id, other))
+        else ""
+    )
+    found = check(receipt.read_bytes(), data_dir, identifier)
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"genuine: signed by {found['public_key'][:16]}..., erased {when(found['at'])} UTC")
+    if "searched" in found:
+        scan = found["searched"]
+        click.echo(f"this person is meant; {scan['files']} files searched now, {scan['found']} places found")

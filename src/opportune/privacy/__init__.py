@@ -1,0 +1,1 @@
+"""Whose data it is: entries sealed with a key per person, erasure, receipts, retention."""

@@ -1,0 +1,20 @@
+"""privacy.yaml: what is sealed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from opportune.config.definitions import parse
+
+
+class PrivacyPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``seal_journal``: entries about people are written sealed, each with a key of its leaf, so that erasure
+    reaches every copy of the journal by destroying the key. Entries that are sealed already can be read
+    either way."""
+
+    seal_journal: bool = True
+
+
+def parse_privacy(text: str) -> PrivacyPolicy:
+    """Read ``privacy.yaml``. Raises :class:`InvalidDefinition`."""
+    return parse(text, PrivacyPolicy, name="privacy.yaml")

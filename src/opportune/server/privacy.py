@@ -1,0 +1,93 @@
+"""Requests of people about their data: Segment's ``/regulations``, with the receipt of every erasure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Literal
+
+import msgspec
+
+from opportune.engine.erasing import Erasing
+from opportune.errors import InvalidRequest, OpportuneError
+from opportune.events.identifiers import custom_kind
+from opportune.server.body import body_of
+from opportune.server.call import NO_STORE, Call, Reply, json_reply
+from opportune.server.decisions import wrong_shape
+from opportune.server.service import Service
+
+log = logging.getLogger("opportune.privacy")
+
+MOST_SUBJECTS = 5_000
+Regulation = Literal["DELETE_ONLY", "SUPPRESS_WITH_DELETE"]
+
+
+class RegulationRequest(msgspec.Struct, rename="camel"):
+    """Segment's shape. ``subject_type`` is an identifier type: ``USER_ID``, ``ANONYMOUS_ID``, ``EMAIL``.
+    ``DELETE_ONLY`` erases, ``SUPPRESS_WITH_DELETE`` also refuses whatever comes later."""
+
+    regulation_type: Regulation
+    subject_ids: list[str]
+    subject_type: str = "USER_ID"
+
+
+class Regulated(msgspec.Struct, rename="camel"):
+    """``state`` goes from ``RUNNING`` to ``FINISHED``, to ``PARTIAL_SUCCESS`` when the scan found bytes that
+    should be gone, or to ``FAILED``; then ``receipt`` is there."""
+
+    regulate_id: str
+    state: Literal["RUNNING", "PARTIAL_SUCCESS", "FAILED", "FINISHED"]
+    receipt: dict[str, Any] | None = None
+    error: str = ""
+
+
+_decode = msgspec.json.Decoder(RegulationRequest).decode
+
+
+def regulate(service: Service, call: Call) -> Reply:
+    """The person is forgotten when this answers; files are cleaned and searched after it."""
+    try:
+        asked = _decode(body_of(call, service.limits.body_bytes))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise wrong_shape(error) from error
+    if not 0 < len(asked.subject_ids) <= MOST_SUBJECTS:
+        raise InvalidRequest(
+            f"one to {MOST_SUBJECTS} subjects",
+            seen=len(asked.subject_ids),
+            where="$.subjectIds",
+            remedy="send several requests",
+        )
+    kind = custom_kind(asked.subject_type)
+    names = [f"{kind}:{value}" for value in asked.subject_ids]
+    erasing = service.engine.erasing(
+        names,
+        suppress=asked.regulation_type == "SUPPRESS_WITH_DELETE",
+    )
+    service.audit.note(call.who, "person.erased", names, changed=True, erasure=erasing.id)
+    erasing.begin()
+    asyncio.get_running_loop().run_in_executor(None, _finish, erasing)
+    return json_reply(Regulated(erasing.id, "RUNNING"), 200, NO_STORE)
+
+
+def _finish(erasing: Erasing) -> None:
+    try:
+        erasing.finish()
+    except (OSError, OpportuneError) as error:
+        log.error("erasure %s is not finished: %s", erasing.id, error)
+        erasing.failure = str(error)
+
+
+def regulation(service: Service, call: Call) -> Reply:
+    """How far it has come. Raises :class:`NotFound`."""
+    regulate_id = call.param("regulate_id")
+    service.audit.note(call.who, "erasure.read", erasure=regulate_id[:64])
+    found = service.engine.erasure(regulate_id)
+    if isinstance(found, Erasing):
+        state: Literal["FAILED", "RUNNING"] = "FAILED" if found.failure else "RUNNING"
+        told = Regulated(regulate_id, state, error=found.failure)
+    else:
+        done: Literal["FINISHED", "PARTIAL_SUCCESS"] = (
+            "PARTIAL_SUCCESS" if found.state == "PARTIAL_SUCCESS" else "FINISHED"
+        )
+        told = Regulated(regulate_id, done, msgspec.to_builtins(found))
+    return json_reply(told, 200, NO_STORE)
