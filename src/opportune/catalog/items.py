@@ -400,7 +400,7 @@ class Catalog:
         """What events may teach of an item: all but what the catalogue itself has stated."""
         attributes = self.record(number).attributes
         names = LEARNT.difference(
-            SAME_AS.get(name, name) for name, stated in attributes.items() if stated[2] >= FROM_CATALOGUE
+            [SAME_AS.get(name, name) for name, stated in attributes.items() if stated[2] >= FROM_CATALOGUE]
         )
         known = self._unsettled[number] = self._shared_unsettled.setdefault(names, names)
         return known

@@ -443,7 +443,8 @@ class ProfileSchema:
         if self._complex_life:
             life = life.copy()
             for slot, accumulator in self._complex_life:
-                life[slot] = accumulator.pack(life[slot])
+                if life[slot] is not None:
+                    life[slot] = accumulator.pack(life[slot])
         rows = leaf.rows
         if self._complex_row and rows:
             rows = {key: row.copy() for key, row in rows.items()}

@@ -101,7 +101,11 @@ class Affinity:
         return {text: score for text, score in best if score > LEAST}
 
     def pack(self, state: State | None) -> list[tuple[int, dict[str, int]]] | None:
-        return None if state is None else [(epoch, _kept(state[epoch])) for epoch in sorted(state)]
+        if state is None:
+            return None
+        if len(state) == 1:  # nearly everybody
+            return [(epoch, _kept(scores)) for epoch, scores in state.items()]
+        return [(epoch, _kept(state[epoch])) for epoch in sorted(state)]
 
     def unpack(self, packed: Any) -> State | None:
         return None if packed is None else dict(packed)
