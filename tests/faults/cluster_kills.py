@@ -22,6 +22,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import redis
 from scripts.cluster.kafka import Kafka
@@ -29,6 +30,7 @@ from scripts.cluster.parts import Parts, free_port
 from scripts.cluster.redis import Redis
 from scripts.cluster.settled import settle
 
+from benchmarks import documents
 from opportune.events.event import Event
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig, KafkaConfig, RedisConfig
@@ -39,7 +41,10 @@ from opportune.streams.topics import Topics, ensure
 
 PEOPLE = 200
 PAUSED_S = 10.0
+BETWEEN = 60
+"""Events acknowledged between two rounds at least, so that every kill hits work."""
 WRITE_KEY = "wk-faults"
+DOCUMENT = Path("docs/decisions/0005-stream-engine.md")
 
 
 class Load:
@@ -136,7 +141,7 @@ class Processes:
             process.wait(timeout=60)
 
 
-def run(rounds: int, seed: int, rate: float, folder: Path) -> dict[str, object]:
+def run(rounds: int, seed: int, rate: float, folder: Path) -> dict[str, Any]:
     draw = random.Random(seed)
     parts = Parts(folder / "servers")
     port = free_port()
@@ -170,7 +175,10 @@ def run(rounds: int, seed: int, rate: float, folder: Path) -> dict[str, object]:
                     process.kill()
                     process.wait()
                     processes.start(role)
-                processes.revive(happened)
+                goal = load.acknowledged.total() + BETWEEN
+                while load.acknowledged.total() < goal:
+                    processes.revive(happened)
+                    time.sleep(0.1)
         settle(config, topics, within_s=180, meanwhile=lambda: processes.revive(happened))
         found = counted(config, load)
         found |= {"in_journal_twice": twice(config, topics), "happened": dict(happened)}
@@ -185,7 +193,7 @@ def run(rounds: int, seed: int, rate: float, folder: Path) -> dict[str, object]:
         parts.down()
 
 
-def counted(config: ClusterConfig, load: Load) -> dict[str, object]:
+def counted(config: ClusterConfig, load: Load) -> dict[str, Any]:
     """Events that profiles count too little or too much, and the same of links."""
     copy, schema = ServingCopy(config), ProfileSchema.default()
     lost = double = 0
@@ -208,17 +216,32 @@ def twice(config: ClusterConfig, topics: Topics) -> int:
     return sum(count - 1 for count in seen.values())
 
 
+def told(rounds: int, found: dict[str, Any]) -> str:
+    """One line for the document."""
+    happened = ", ".join(f"{count} x {what}" for what, count in sorted(found["happened"].items()))
+    refused = ", ".join(f"{count} x {what}" for what, count in sorted(found["refusals"].items()))
+    return (
+        f"{rounds} rounds ({happened}), {found['acknowledged']:,} events acknowledged; posts that were not: "
+        f"{refused or 'none'}. Lost: {found['lost']}. Counted twice: {found['double']}. "
+        f"Twice in the journal: {found['in_journal_twice']}. After Redis was emptied and rebuilt: "
+        f"{found['lost_after_rebuild']} lost, {found['double_after_rebuild']} twice."
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=100.0, help="events per second")
     parser.add_argument("--folder", type=Path, help="kept afterwards, with the logs")
+    parser.add_argument("--write", action="store_true", help="put the outcome into the document")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="cluster-kills-"))
     folder.mkdir(parents=True, exist_ok=True)
     found = run(options.rounds, options.seed, options.rate, folder.absolute())
     print(json.dumps({"rounds": options.rounds, **found}, indent=2))
+    if options.write:
+        documents.put(DOCUMENT, "kills", told(options.rounds, found))
     wrong = ("lost", "double", "in_journal_twice", "lost_after_rebuild", "double_after_rebuild")
     return int(any(found[name] for name in wrong))
 

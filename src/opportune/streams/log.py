@@ -19,6 +19,9 @@ PATIENCE_S = 8.0
 
 ANSWER_S = 0.5
 
+LINGER_MS = 20
+"""How long decision records, which nobody waits for, gather; a flush does not wait for it."""
+
 
 class KafkaLog:
     """``append`` and ``flush`` of one producer; ``flush`` may run in another thread."""
@@ -94,7 +97,7 @@ class KafkaLog:
                 **self._config.kafka.client(),
                 "acks": "all",
                 "enable.idempotence": True,
-                "linger.ms": 0,
+                "linger.ms": LINGER_MS,
                 "compression.type": "lz4",
                 "delivery.timeout.ms": int(PATIENCE_S * 1000),
                 "queue.buffering.max.messages": 200_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ WORKERS: dict[str, Callable[[ClusterConfig, Topics, ProfileSchema, Path], Applic
     "identity": identity_worker,
 }
 
+COLLECT = (50_000, 20, 100)
+"""Folding makes no cycles: the collector looks seldom (see docs/decisions/0004-cycle-collector.md)."""
+
 log = logging.getLogger("opportune.streams")
 
 
@@ -35,6 +39,9 @@ def run_worker(role: str, config: ClusterConfig, workspace: Workspace, folder: P
     schema = ProfileSchema.of(workspace.features, "person")
     app = WORKERS[role](config, topics, schema, folder)
     log.info("%s worker at work", role)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
     try:
         app.run()
     except (QuixException, KafkaException) as error:

@@ -30,7 +30,7 @@ class Tail:
                 "group.id": f"{config.prefix}-tail",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 20,
+                "fetch.wait.max.ms": 100,
                 "log_level": 0,
             }
         )

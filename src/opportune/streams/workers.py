@@ -226,7 +226,7 @@ def application(config: ClusterConfig, role: str, folder: Path) -> Application:
         auto_create_topics=True,
         loglevel=None,
         consumer_extra_config={
-            "fetch.wait.max.ms": 10,
+            "fetch.wait.max.ms": 100,
             "session.timeout.ms": GONE_MS,
             "group.instance.id": name,
         },
