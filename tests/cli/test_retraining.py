@@ -19,8 +19,8 @@ def test_the_command_is_one_that_a_person_could_type() -> None:
     made = train_command(Path("d"), Path("w"), "home_recs", 0.2, promote=True)
     assert made[0] == sys.executable
     assert made[3:] == [
-        "train", "--data-dir", "d", "--json", "--placement", "home_recs", "--threads", "1",
-        "--workspace", "w", "--if-drift", "0.2", "--promote",
+        "train", "--data-dir", "d", "--json", "--model", "ranker", "--placement", "home_recs",
+        "--threads", "1", "--workspace", "w", "--if-drift", "0.2", "--promote",
     ]  # fmt: skip
 
 

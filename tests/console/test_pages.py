@@ -360,3 +360,34 @@ def test_likely_pairs_are_shown_with_what_speaks_for_them(seen: Seen, tmp_path: 
     seen.clock.advance(1_000)
     console.post("/identity", {**form, "action": "merge"})
     assert console.get("/people/anonymous_id:a1.json").json()["id"] == "user_id:ada"
+
+
+def test_the_models_and_what_the_shadow_found(console: Client, seen: Seen) -> None:
+    assert "Train one: opportune train" in console.get("/models").text
+    seen.engine.models = lambda: [  # type: ignore[method-assign]
+        {
+            "kind": "ranker",
+            "live": None,
+            "versions": [
+                {
+                    "version": "r1-1", "state": "shadow", "created": NOW, "rows": 1200,
+                    "measured": {"ranked mrr20": 31.5},
+                    "shadow": {
+                        "version": "r1-1", "against": "blend", "offered": 40, "compared": 10, "failed": 1,
+                        "last_failure": "ValueError <x>", "overlap": 0.755, "same_first": 0.5,
+                        "rank_correlation": 0.25, "score_drift": None, "shadow_us": 80.0, "live_us": 70.0,
+                    },
+                }
+            ],
+        }
+    ]  # fmt: skip
+    page = console.get("/models").text
+    for text in (
+        "r1-1 beside blend",
+        "10 of 40, 1 failed: ValueError &lt;x&gt;",
+        "75.5 %",
+        "0.250",
+        "unknown",
+    ):
+        assert text in page, text
+    assert console.get("/models.json").json()["models"][0]["versions"][0]["shadow"]["compared"] == 10

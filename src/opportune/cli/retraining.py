@@ -13,11 +13,17 @@ _CHILD = "import os; os.nice(15); from opportune.cli import main; main()"
 
 
 def train_command(
-    data_dir: Path, workspace: Path | None, placement: str, drift: float | None, *, promote: bool
+    data_dir: Path,
+    workspace: Path | None,
+    placement: str,
+    drift: float | None,
+    *,
+    promote: bool,
+    kind: str = "ranker",
 ) -> list[str]:
     """The command of one training, at the lowest priority."""
     found = [sys.executable, "-c", _CHILD, "train", "--data-dir", str(data_dir), "--json"]
-    found += ["--placement", placement, "--threads", "1"]
+    found += ["--model", kind, "--placement", placement, "--threads", "1"]
     if workspace is not None:
         found += ["--workspace", str(workspace)]
     if drift is not None:

@@ -134,7 +134,7 @@ def command(
     from opportune.stores.disk import RealDisk
 
     if schedule:
-        _repeat(train_command(data_dir, workspace, name, drift, promote=promote), schedule)
+        _repeat(train_command(data_dir, workspace, name, drift, promote=promote, kind=kind), schedule)
         return
     if kind != "ranker":
         from opportune.engine.model_training import Training

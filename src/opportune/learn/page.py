@@ -10,7 +10,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b}
 table{border-collapse:collapse;margin:1rem 0}
 td,th{padding:.25rem .75rem;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}h2{margin-top:2rem}svg{max-width:100%}
+td:first-child,th:first-child{text-align:left}td:first-child,td:nth-child(n+3){white-space:nowrap}h2{margin-top:2rem}svg{max-width:100%}
 .scroll{overflow-x:auto}
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -102,7 +103,8 @@ def _chances(info: BundleInfo) -> tuple[str, ...]:
             f"<h2>Chance of a {escape(name)}</h2><p>On {told['rows']:,} later candidates: ",
             f"AUC {told['auc']}, ",
             f"log loss {told['log_loss']} (of the base rate: {told['log_loss_of_base_rate']}), ",
-            f"calibration error {told['error']}. On the line, what was foretold came true.</p>",
+            f"calibration error {told['error']}. On the line, what was foretold came true; both axes are ",
+            "logarithmic.</p>",
             _calibration(name, told["bins"]),
             table(
                 ("foretold", "came true", "95 %", "candidates"),
@@ -116,19 +118,21 @@ def _chances(info: BundleInfo) -> tuple[str, ...]:
 
 
 def _calibration(name: str, bins: list[dict[str, Any]]) -> str:
+    # Chances of candidates are small and uneven: both axes are logarithmic.
     top = max([b["predicted"] for b in bins] + [b["interval"][1] for b in bins]) or 1.0
+    low = max(min(b["predicted"] for b in bins), top / 1e5) / 2
 
     def at(value: float) -> float:
-        return 300 * value / top
+        return 300 * math.log(max(value, low) / low) / math.log(top / low)
 
     parts = ['<line x1="40" y1="310" x2="340" y2="10" stroke="#999" stroke-dasharray="4 4"/>']
     for b in bins:
         x, low, high = 40 + at(b["predicted"]), 310 - at(b["interval"][0]), 310 - at(b["interval"][1])
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="#0b6bcb"/>')
         parts.append(f'<circle cx="{x:.1f}" cy="{310 - at(b["observed"]):.1f}" r="4" fill="#0b6bcb"/>')
-    for value in (0.0, top / 2, top):
-        parts.append(f'<text x="{40 + at(value):.1f}" y="330" text-anchor="middle">{value:.3g}</text>')
-        parts.append(f'<text x="34" y="{314 - at(value):.1f}" text-anchor="end">{value:.3g}</text>')
+    for value in (low, math.sqrt(low * top), top):
+        parts.append(f'<text x="{40 + at(value):.1f}" y="330" text-anchor="middle">{value:.2g}</text>')
+        parts.append(f'<text x="34" y="{314 - at(value):.1f}" text-anchor="end">{value:.2g}</text>')
     return (
         f'<svg role="img" aria-label="Calibration of {escape(name)}" viewBox="0 0 370 340" width="420" '
         f'font-size="12">{"".join(parts)}</svg>'
