@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from opportune.errors import InvalidRequest
+from opportune.identity.matching import training
 from opportune.identity.matching.columns import Column, columns_of
 from opportune.identity.matching.model import MatchModel, contributions, probability, waterfall, weights
 from opportune.identity.matching.records import Records
@@ -88,3 +89,15 @@ def test_training_needs_records_and_columns():
 
 def test_probabilities_of_weights():
     assert [float(probability(w)) for w in (0.0, 1.0, -1.0)] == [1 / 2, 2 / 3, 1 / 3]
+
+
+def test_a_sample_of_searches_learns_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, _ = people(900, seed=3, copies=0.4)
+    columns = columns_of(COLUMNS, [[row[c] for c in COLUMNS] for row in rows])
+    records = Records.of(columns, rows)
+    whole = train(records)
+    monkeypatch.setattr(training, "MOST_SEARCHED", len(rows) // 3)
+    sample = train(records)
+    assert sample.prior == pytest.approx(whole.prior, rel=0.3)
+    for one, other in zip(sample.columns, whole.columns, strict=True):
+        assert one.weight(len(one.m) - 1) == pytest.approx(other.weight(len(other.m) - 1), abs=0.5)

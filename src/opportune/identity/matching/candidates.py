@@ -132,6 +132,21 @@ def candidate_pairs(records: Records, per_record: int = PER_RECORD) -> tuple[Lon
     return np.concatenate([nothing, *later]), np.concatenate([nothing, *earlier])
 
 
+def sampled_pairs(records: Records, asked: Longs, per_record: int = PER_RECORD) -> tuple[Longs, Longs]:
+    """The best of all records for each record in ``asked``, as (asked, other): each pair of two that are both
+    asked for is there twice. 50-100 us a record asked, 30 us a record."""
+    pieces = [tokens_of(records.columns, records.row(i)) for i in range(len(records))]
+    index = Candidates.packed(pieces)
+    left, right = [], []
+    for record in asked.tolist():
+        found = index.find(pieces[record], per_record + 1)
+        found = found[found != record]
+        left.append(np.full(len(found), record, np.int64))
+        right.append(found)
+    nothing = np.empty(0, np.int64)
+    return np.concatenate([nothing, *left]), np.concatenate([nothing, *right])
+
+
 @kernel
 def _add(index: Index, pieces: Hashes, record: int, used: int) -> None:
     mask = len(index.counts) - 1
