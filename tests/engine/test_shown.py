@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from opportune import Engine
+from opportune.engine.history import read_entries
 from opportune.engine.shown import shown_lists
+from opportune.engine.workspace import load_workspace
 from opportune.learn.candidate_stage import CandidateStage
-from opportune.learn.impressions import impression_rows
+from opportune.learn.impressions import Shown, impression_rows
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.session_knn import SessionKnn, SessionKnnConfig
+from opportune.stores.disk import RealDisk
 
 NOW = 1_790_000_000_000
 
@@ -45,8 +48,13 @@ def test_lists_that_were_acted_on(tmp_path: Path) -> None:
         clicked = first.items[2].item_id
         engine.ingest(event("Product Clicked", "x", clicked, now[0], decision_id=first.decision_id))
         engine.ingest(event("Product List Viewed", "y", "p2", now[0], decision_id=made[1].decision_id))
-        found = shown_lists(engine.journal, engine.catalog, "home_recs")
-        assert shown_lists(engine.journal, engine.catalog, "pdp_similar") == []
+
+        def lists(placement: str) -> list[Shown]:
+            disk = RealDisk(tmp_path / "data", read_only=True)
+            return shown_lists(read_entries(disk, load_workspace(None)), engine.catalog, placement)
+
+        found = lists("home_recs")
+        assert lists("pdp_similar") == []
         numbers = engine.catalog.number
         history = engine.state.models.log.tail(0)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
 from opportune.catalog.items import Catalog
+from opportune.engine.entries import Entry
 from opportune.engine.loading import entries_of, state_of
 from opportune.engine.models import Models
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
+from opportune.privacy.sealing import Erased
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
 from opportune.stores.records import RecordStore
@@ -44,6 +47,16 @@ def read_state(disk: Disk, workspace: Workspace) -> tuple[State, int]:
         state.fold(seq, entries.decode(data))
         last = seq
     return state, max(last, store.offset - 1)
+
+
+def read_entries(disk: Disk, workspace: Workspace) -> Iterator[tuple[int, Entry | Erased]]:
+    """Every entry that the journal holds, with its number, oldest first; nothing is written. What belongs to
+    somebody who was erased comes as :class:`Erased`."""
+    journal = Journal.open(disk)
+    store = RecordStore.open(disk)
+    entries = entries_of(disk, workspace, state_of(store, workspace), store)
+    for seq, data in journal.scan(journal.first_seq):
+        yield seq, entries.decode(data)
 
 
 def numbering_digest(catalog: Catalog, items: int) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.clock import DAY, Millis
-from opportune.engine import entries
-from opportune.engine.history import History, numbering_digest, read_history
+from opportune.engine.history import History, numbering_digest, read_entries, read_history
 from opportune.engine.versions import Versions, new_version
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
@@ -40,7 +39,6 @@ from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.sequence import SequenceSource
 from opportune.recommend.source import CandidateSource, Interactions
 from opportune.stores.disk import Disk
-from opportune.stores.journal import Journal
 
 ASKED = 5
 """Times at which people are looked at; the newest measures."""
@@ -161,13 +159,11 @@ def _fitted(
 
 
 def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _Made:
-    journal = Journal.open(disk)
-    last = [0]
+    seen: list[int] = []
 
     def events() -> Iterator[Event]:
-        for seq, data in journal.scan(journal.first_seq):
-            last[0] = seq
-            entry = entries.decode(data)
+        for seq, entry in read_entries(disk, workspace):
+            seen[:] = [seen[0] if seen else seq, seq]
             if isinstance(entry, Event) and entry.identifiers and not entry.withheld:
                 yield entry
 
@@ -179,7 +175,7 @@ def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _M
             metrics,
             len(orders.time),
             (int(orders.time.min()), int(orders.time.max())),
-            (journal.first_seq, last[0]),
+            (seen[0], seen[-1]),
             {name: msgspec.json.encode(model).decode() for name, model in texts.items()},
             {},
             {"held_out": 0.25},
@@ -214,7 +210,7 @@ def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _M
         metrics,
         len(past.rows),
         (begin, end),
-        (journal.first_seq, last[0]),
+        (seen[0], seen[-1]),
         {MODEL: msgspec.json.encode(model).decode()},
         {},
         {"seed": config.seed, "horizon_days": horizon / DAY, "people": len(set(past.leaf))},

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from opportune.catalog.items import Catalog
 from opportune.decide.attribution import outcomes_of
 from opportune.decide.request import DecisionRecord
-from opportune.engine import entries
+from opportune.engine.entries import Entry
 from opportune.events.event import Event
 from opportune.learn.impressions import Shown
-from opportune.stores.journal import Journal
+from opportune.privacy.sealing import Erased
 
 CLICKS = frozenset({"view", "cart", "buy"})
 
 
-def shown_lists(journal: Journal, catalog: Catalog, placement: str) -> list[Shown]:
+def shown_lists(
+    entries: Iterable[tuple[int, Entry | Erased]], catalog: Catalog, placement: str
+) -> list[Shown]:
     """The decisions of a placement whose list was acted on, in order of time. A click is any attributed view,
     cart addition or purchase of a shown item."""
     records: dict[str, DecisionRecord] = {}
     clicked: dict[str, set[str]] = {}
-    for _, data in journal.scan(journal.first_seq):
-        entry = entries.decode(data)
+    for _, entry in entries:
         if isinstance(entry, DecisionRecord):
             if entry.placement == placement and entry.shown > 1 and entry.inputs.get("session"):
                 records[entry.decision_id] = entry
