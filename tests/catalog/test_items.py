@@ -48,6 +48,17 @@ def test_numbers_are_dense_in_order_of_first_mention() -> None:
     assert catalog.numbers(["C", "unknown", "A"]).tolist() == [2, 0]
 
 
+def test_items_are_made_ready_a_few_at_a_time_and_what_changes_later_is_told_anew() -> None:
+    catalog = shop()
+    assert [catalog.prepare(2), catalog.prepare(2), catalog.prepare(2)] == [True, False, False]
+    catalog.upsert("A", {"name": "Green mug", "price": 9}, NOW + 1)
+    assert json.loads(bytes(catalog.public(0)))["price"] == 9
+    assert [catalog.name(number) for number in range(3)] == ["Green mug", "Blue mug", "Lamp"]
+    catalog.upsert("D", {"title": " Chair "}, NOW)
+    assert not catalog.prepare(2)
+    assert catalog.name(3) == "Chair"
+
+
 def test_columns_follow_the_attributes() -> None:
     catalog = shop()
     assert catalog.available.tolist() == [True, False, True]

@@ -46,6 +46,7 @@ SAME_AS = {"title": "name", "link": "url", "image_link": "image_url", "image": "
 
 _json = msgspec.json.Encoder()
 _NAMES_REMEMBERED = 100_000
+_PREPARED = 50_000
 
 
 class Numbering(msgspec.Struct, array_like=True):
@@ -98,6 +99,7 @@ class Catalog:
         self._followers: list[set[int]] = []
         self._labels: dict[str, tuple[str, str]] = {}
         self._names: dict[int, str] = {}
+        self._prepared = 0
         self._available = np.ones(64, dtype=np.bool_)
         self._listed = np.zeros(64, dtype=np.bool_)
         self._price = np.full(64, np.nan, dtype=np.float32)
@@ -255,6 +257,16 @@ class Catalog:
         if cached is None:
             cached = self._public[number] = msgspec.Raw(_json.encode(self._shown(number)))
         return cached
+
+    def prepare(self, count: int) -> bool:
+        """Make ready what is told of the next ``count`` items, so that the first to be shown one need not wait
+        for it; true while there are more. Of the first 50,000 only, 0.4 KB each. 12 us an item."""
+        end = min(self._prepared + count, len(self.ids), _PREPARED)
+        for number in range(self._prepared, end):
+            self.public(number)
+            self.name(number)
+        self._prepared = end
+        return end < min(len(self.ids), _PREPARED)
 
     def _shown(self, number: int) -> dict[str, Any]:
         """What of :meth:`item` people may see. 6 us."""
