@@ -259,7 +259,7 @@ class Catalog:
         return cached
 
     def prepare(self, count: int) -> bool:
-        """Make ready what is told of the next ``count`` items, so that the first to be shown one need not wait
+        """Make ready what is told of the next ``count`` items, so that who is shown one first need not wait
         for it; true while there are more. Of the first 50,000 only, 0.4 KB each. 12 us an item."""
         end = min(self._prepared + count, len(self.ids), _PREPARED)
         for number in range(self._prepared, end):

@@ -93,8 +93,8 @@ def choose(
         pool.tier,
         _NO_MASK if bury is None else bury,
         _masked(filters, items, catalog),
-        np.array(named, np.int32),
-        np.array(codes, np.int8),
+        np.array(named, np.int32) if named else _NO_ITEMS,
+        np.array(codes, np.int8) if named else _NO_CODES,
         catalog.available if filters.in_stock else _NO_MASK,
         catalog.listed if filters.listed else _NO_MASK,
         catalog.price,
@@ -109,13 +109,16 @@ def choose(
         np.array([catalog.number(rule.pin) for rule in pins], np.int32) if pins else _NO_ITEMS,
         out,
     )
-    told = out.tolist()
+    gone = HEAD + count + MAX_REST
+    told = out[:gone].tolist()
     shown = told[HEAD : HEAD + told[SHOWN]]
     rest = told[HEAD + count : HEAD + count + told[REST]]
-    gone = HEAD + count + MAX_REST
-    pin_at = {rule.rank: at for rule, at in zip(pins, told[gone + n :], strict=True) if at >= 0}
-    for at in sorted(pin_at):
-        shown.insert(at - 1, pin_at[at])
+    pin_at: dict[int, int] = {}
+    if pins:
+        places = zip(pins, out[gone + n :].tolist(), strict=True)
+        pin_at = {rule.rank: at for rule, at in places if at >= 0}
+        for at in sorted(pin_at):
+            shown.insert(at - 1, pin_at[at])
     removed, examples, hidden = _accounted(told[COUNTS:HEAD], out[gone : gone + n], items)
     if told[CUT]:
         removed["diversity"] = told[CUT]
@@ -181,12 +184,15 @@ def _accounted(
     examples: dict[str, list[int]] = {}
     hidden: dict[str, list[int]] = {}
     at = 0
+    if not any(counts[1:]):
+        return removed, examples, hidden
+    refused = items[gone[: sum(counts) - counts[0]]].tolist()
     for code, count in enumerate(counts):
         if count and code:
             reason = REASONS[code - 1]
             removed[reason] = count
             kept = count if reason in PERSONAL else min(count, _EXAMPLES)
-            numbers: list[int] = items[gone[at : at + kept]].tolist()
+            numbers: list[int] = refused[at : at + kept]
             if reason in PERSONAL:
                 hidden[reason] = numbers
             else:

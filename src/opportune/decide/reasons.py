@@ -87,8 +87,12 @@ class Speaker:
         elif because != self._place.item and because not in self._touched:
             because = -1
         codes: list[str] = []
-        for bit, name in enumerate(self._names):
-            if sources >> bit & 1 and (code := reason_code(name, self._sources)) not in codes:
+        names = self._names
+        while sources:
+            lowest = sources & -sources
+            sources ^= lowest
+            code = reason_code(names[lowest.bit_length() - 1], self._sources)
+            if code not in codes:
                 codes.append(code)
         if len(codes) > 1 and "search" in codes:
             codes.remove("search")
