@@ -355,3 +355,18 @@ def test_an_erased_entry_is_still_known_as_a_duplicate(
     assert len(erased) == 1
     assert engine.state.dedupe.seen_digest(erased[0].digest)
     assert RealDisk(folder, read_only=True).exists("vault/erased.jsonl")
+
+
+def test_everything_that_is_held_is_shown(engine: Engine, clock: FixedClock) -> None:
+    decision_id = live(engine, clock, ADA)
+    live(engine, clock, BOB)
+    held = engine.holdings("email:ada@example.org")
+    assert held["identifiers"][0] == "user_id:ada-lovelace"
+    assert len(held["events"]) == 5 + 1
+    assert [one["decision_id"] for one in held["decisions"]] == [decision_id]
+    assert [one["code"] for one in held["dead_letters"]] == ["missing_field"]
+    assert held["profile"]["links"]
+    assert "bob-the-other" not in str(held)
+    engine.erase("email:ada@example.org")
+    with pytest.raises(NotFound):
+        engine.holdings("email:ada@example.org")

@@ -121,6 +121,32 @@ def _tell(found: dict[str, Any]) -> None:
 
 
 @command.command(
+    "export",
+    cls=Examples,
+    examples="""
+    opportune privacy export --user-id u1 --data-dir data > u1.json
+    opportune privacy export --email ada@example.org --to http://127.0.0.1:8080 --key SECRET
+    """,
+)
+@subject
+@options.target
+def export(
+    user_id: str,
+    email: str,
+    anonymous_id: str,
+    other: str,
+    data_dir: Path | None,
+    url: str,
+    key: str,
+    workspace: Path | None,
+) -> None:
+    """Print everything that is held about a person, as JSON: profile with evidence, events, decisions."""
+    identifier = identifier_of(user_id, email, anonymous_id, other)
+    with open_target(data_dir, url, key, workspace) as target:
+        print_json(target.holdings(identifier))
+
+
+@command.command(
     "verify",
     cls=Examples,
     examples="""

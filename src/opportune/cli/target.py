@@ -58,6 +58,10 @@ class Target(Protocol):
         """Erase people; the signed receipt."""
         ...
 
+    def holdings(self, identifier: str) -> dict[str, Any]:
+        """Everything that is held about a person."""
+        ...
+
 
 @contextmanager
 def open_target(
@@ -170,6 +174,9 @@ class Folder:
     def discard(self, letter_id: str) -> None:
         self._engine.commit(self._engine.discard_dead_letter(letter_id))
 
+    def holdings(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._engine.holdings(identifier))
+
     def erase(self, identifiers: Sequence[str], *, suppress: bool) -> dict[str, Any]:
         from opportune.warehouse.reports import Reports
 
@@ -229,6 +236,9 @@ class Server:
 
     def discard(self, letter_id: str) -> None:
         self._client.post(f"/v1/dead-letters/{quote(letter_id, safe='')}/discard", b"")
+
+    def holdings(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._client.get(f"/v1/privacy/export/{quote(identifier, safe=':')}"))
 
     def erase(self, identifiers: Sequence[str], *, suppress: bool) -> dict[str, Any]:
         by_kind: dict[str, list[str]] = {}

@@ -35,6 +35,7 @@ from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.erasing import DerivedEraser, Erasing
 from opportune.engine.erasure import Trace, carry_out
+from opportune.engine.holdings import holdings
 from opportune.engine.live_models import LiveVersions
 from opportune.engine.loading import load
 from opportune.engine.model_list import model_list
@@ -578,6 +579,10 @@ class Engine(Queries):
         erasing = self.erasing(identifiers, suppress=suppress)
         erasing.begin()
         return erasing.finish()
+
+    def holdings(self, identifier: str) -> dict[str, Any]:
+        """Everything that is held about a person; see :func:`opportune.engine.holdings.holdings`."""
+        return holdings(self, identifier)
 
     def erasing(self, identifiers: Sequence[str], *, suppress: bool = False) -> Erasing:
         """An erasure in two steps, for callers that must not stop for the second."""

@@ -105,6 +105,10 @@ class Queries(Protocol):
 
     def discard_dead_letter(self, letter_id: str) -> Admission: ...
 
+    def holdings(self, identifier: str) -> dict[str, Any]:
+        """Everything that is held about a person. Raises ``NotFound``."""
+        ...
+
     def erasing(self, identifiers: Sequence[str], *, suppress: bool = False) -> Erasing:
         """An erasure that has not begun."""
         ...

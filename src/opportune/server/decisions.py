@@ -10,6 +10,7 @@ from opportune.access.scopes import SCOPES
 from opportune.decide.recommendations import RecommendationsRequest, answer, ranked_ids
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.errors import Forbidden, InvalidRequest
+from opportune.events.consent import GPC
 from opportune.server.body import body_of
 from opportune.server.call import JSON, NO_STORE, Call, Reply, encode_json
 from opportune.server.ingest import may_write
@@ -39,7 +40,7 @@ def decide(service: Service, call: Call) -> Reply:
     if request.explain:
         about = [f"{kind}:{value}" for kind, value in request.identifiers.items()]
         service.audit.note(grant.who, "decision.explained", about)
-    return Reply(200, encode_json(_decide(service, request)), (JSON, NO_STORE))
+    return Reply(200, encode_json(_decide(service, call, request)), (JSON, NO_STORE))
 
 
 def recommendations(service: Service, call: Call) -> Reply:
@@ -51,7 +52,7 @@ def recommendations(service: Service, call: Call) -> Reply:
         request = _decode_recommendations(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise wrong_shape(error) from error
-    decision = _decide(service, request.to_decide()).decisions[0]
+    decision = _decide(service, call, request.to_decide()).decisions[0]
     told = answer(decision) if call.query().get("verbose", "") in ("1", "true") else ranked_ids(decision)
     return Reply(
         200,
@@ -60,7 +61,10 @@ def recommendations(service: Service, call: Call) -> Reply:
     )
 
 
-def _decide(service: Service, request: DecideRequest) -> DecideResponse:
+def _decide(service: Service, call: Call, request: DecideRequest) -> DecideResponse:
+    """``Sec-GPC: 1`` says what ``context.gpc`` says: what it refuses is in ``consent.yaml``."""
+    if call.header(b"sec-gpc") == b"1":
+        request.context = {**request.context, GPC: True}
     response = service.engine.decide(request)
     for decision in response.decisions:
         service.metrics.decision(decision)

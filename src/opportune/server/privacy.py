@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -75,6 +76,13 @@ def _finish(erasing: Erasing) -> None:
     except (OSError, OpportuneError) as error:
         log.error("erasure %s is not finished: %s", erasing.id, error)
         erasing.failure = str(error)
+
+
+def holdings(service: Service, call: Call) -> Reply:
+    """Everything that is held about a person. Raises :class:`NotFound`."""
+    identifier = unquote(call.param("identifier"))
+    service.audit.note(call.who, "person.exported", [identifier])
+    return json_reply(service.engine.holdings(identifier), 200, NO_STORE)
 
 
 def regulation(service: Service, call: Call) -> Reply:

@@ -397,6 +397,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/v1/privacy/export/{identifier:path}",
+        privacy.holdings,
+        "privacy",
+        "Everything that is held about the person with this `type:value`",
+        access="privacy",
+    ),
+    Route(
+        "GET",
         "/regulations/{regulate_id}",
         privacy.regulation,
         "privacy",

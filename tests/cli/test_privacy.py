@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Opportune
+
+
+@pytest.fixture
+def data(opportune: Opportune, tmp_path: Path) -> Path:
+    events = tmp_path / "events.jsonl"
+    who = {"userId": "ada-lovelace", "anonymousId": "browser-of-ada"}
+    lines = [
+        {"type": "track", "event": "Product Viewed", **who, "properties": {"product_id": f"p{n}"}}
+        for n in range(3)
+    ]
+    events.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert opportune("import", "events", events, "--data-dir", tmp_path / "d").code == 0
+    return tmp_path / "d"
+
+
+def test_a_person_is_shown_and_erased_and_the_receipt_holds(
+    opportune: Opportune, data: Path, tmp_path: Path
+) -> None:
+    held = opportune("privacy", "export", "--anonymous-id", "browser-of-ada", "--data-dir", data).json
+    assert len(held["events"]) == 3
+    receipt = tmp_path / "receipt.json"
+    done = opportune(
+        "privacy", "erase", "--user-id", "ada-lovelace", "--data-dir", data, "--receipt", receipt
+    )
+    assert done.code == 0
+    assert "erased: 2 identifiers, 2 leaves" in done.out
+    assert "2 byte patterns, 0 found" in done.out
+    checked = opportune(
+        "privacy", "verify", receipt, "--data-dir", data, "--user-id", "ada-lovelace", "--json"
+    )
+    assert (checked.code, checked.json["genuine"], checked.json["searched"]["found"]) == (0, True, 0)
+    assert opportune("profile", "user_id:ada-lovelace", "--data-dir", data).code == 1
+    again = opportune("privacy", "erase", "--user-id", "ada-lovelace", "--data-dir", data, "--json")
+    assert (again.code, again.json["removed"]["entries"]) == (0, 0)
+
+
+def test_bytes_that_are_left_are_an_error(opportune: Opportune, data: Path) -> None:
+    (data / "notes.txt").write_text("call Ada-Lovelace back")
+    left = opportune("privacy", "erase", "--user-id", "ada-lovelace", "--data-dir", data)
+    assert left.code == 1
+    assert "1 places still hold an identifier" in left.err
+    assert "notes.txt at 5" in left.err
+
+
+def test_one_identifier_is_needed(opportune: Opportune, data: Path) -> None:
+    for arguments in ((), ("--user-id", "a1", "--email", "a@b.example")):
+        refused = opportune("privacy", "erase", *arguments, "--data-dir", data)
+        assert refused.code == 2
+        assert "pass one of --user-id, --email, --anonymous-id, --id TYPE:VALUE" in refused.err

@@ -1,0 +1,84 @@
+"""Regulations over HTTP, and Global Privacy Control at the decision, with a real engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.server.conftest import KEYS, RunningServer
+
+from opportune import Engine
+
+SECRET = {"authorization": f"Bearer {KEYS.secret}"}
+WRITE = {"authorization": f"Bearer {KEYS.write}"}
+
+
+@pytest.fixture
+def client(tmp_path: Path, start: Callable[..., RunningServer]) -> Iterator[httpx.Client]:
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "consent.yaml").write_text("gpc_denies: [personalize]\n")
+    with Engine.open(tmp_path / "data", workspace=tmp_path / "ws") as engine:
+        engine.ingest([{"item_id": f"p{n}", "name": f"Product {n}"} for n in range(8)], dialect="catalog")
+        server = start(engine)
+        with httpx.Client(base_url=server.url, timeout=20) as client:
+            yield client
+        server.stop()
+
+
+def seen(client: httpx.Client, user: str, message_id: str) -> dict[str, Any]:
+    event = {
+        "type": "track", "event": "Product Viewed", "userId": user, "messageId": message_id,
+        "properties": {"product_id": "p1"},
+    }  # fmt: skip
+    answer = client.post("/v1/import?verdicts=true", json={"batch": [event]}, headers=WRITE)
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def test_a_regulation_is_carried_out_and_its_receipt_is_kept(client: httpx.Client) -> None:
+    for user in ("ada-lovelace", "bob-the-other"):
+        seen(client, user, f"m-{user}")
+    assert client.get("/v1/privacy/export/user_id:ada-lovelace", headers=SECRET).json()["events"]
+    asked = {
+        "regulationType": "SUPPRESS_WITH_DELETE",
+        "subjectType": "USER_ID",
+        "subjectIds": ["ada-lovelace"],
+    }
+    assert client.post("/regulations", json=asked, headers=WRITE).status_code == 403
+    told = client.post("/regulations", json=asked, headers=SECRET).json()
+    assert told["state"] == "RUNNING"
+    assert client.get("/v1/profiles/user_id:ada-lovelace", headers=SECRET).status_code == 404
+    until = time.monotonic() + 20
+    while told["state"] == "RUNNING" and time.monotonic() < until:
+        time.sleep(0.02)
+        told = client.get(f"/regulations/{told['regulateId']}", headers=SECRET).json()
+    assert (told["state"], told["receipt"]["scan"]["found"]) == ("FINISHED", 0)
+    assert seen(client, "ada-lovelace", "m-later")["verdicts"][0]["verdict"] == "suppressed"
+    assert seen(client, "bob-the-other", "m-later-2")["verdicts"][0]["verdict"] == "stored"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"regulationType": "DELETE_ONLY", "subjectIds": []}, "one to 5000 subjects"),
+        ({"regulationType": "FORGET", "subjectIds": ["a"]}, "Invalid enum value 'FORGET'"),
+        ({"regulationType": "DELETE_ONLY", "subjectIds": ["null"]}, "this names nobody"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(client: httpx.Client, asked: dict[str, Any], message: str) -> None:
+    answer = client.post("/regulations", json=asked, headers=SECRET)
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+    assert client.get("/regulations/0123456789abcdef", headers=SECRET).status_code == 404
+
+
+def test_global_privacy_control_is_heard_at_the_decision(client: httpx.Client) -> None:
+    asked = {"placement": "home_recs", "identifiers": {"user_id": "ada-lovelace"}}
+    for value, consent in ((None, "personal"), ("0", "personal"), ("1", "contextual")):
+        headers = WRITE | ({} if value is None else {"sec-gpc": value})
+        decision = client.post("/v1/decide", json=asked, headers=headers).json()["decisions"][0]
+        assert decision["consent"] == consent
