@@ -171,7 +171,7 @@ def test_a_folder_that_is_not_there(opportune: Opportune, tmp_path: Path) -> Non
 def test_a_ranker_goes_live_by_itself_only_when_it_is_better_by_more_than_chance(
     opportune: Opportune, folder: Path, tmp_path: Path
 ) -> None:
-    few = ("--data-dir", folder, "--trees", "8", "--leaves", "7", "--json")
+    few = ("--data-dir", folder, "--trees", "4", "--leaves", "4", "--json")
     first = opportune("train", *few, "--promote", "--outcomes", "--ablation", "--report", tmp_path / "r.html")
     assert first.code == 0, first.err
     again = opportune("train", *few, "--promote").json
