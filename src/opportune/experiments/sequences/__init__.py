@@ -1,0 +1,1 @@
+"""Which message next, for what comes of the whole journey: learnt from logged journeys, conservatively."""
