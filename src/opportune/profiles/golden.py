@@ -33,7 +33,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class GoldenFold:
-    """``zero / fold / combine / read`` of the traits that have a rule. 4 us for each such trait that is said."""
+    """``zero / fold / combine / read`` of the traits that have a rule. 4 us a trait that is said."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
