@@ -103,7 +103,7 @@ def command(
         audit = AuditLog(folder)
         reports = Reports.of(engine, folder)
         mounts = [
-            console_mount(engine, keys, shop_url="/", reports=reports, audit=audit),
+            console_mount(engine, keys, shop_url="/", reports=reports, audit=audit, data_dir=folder),
             _shop(engine, keys.write, retail, own_data=bool(csv)),
         ]
         crowd: list[subprocess.Popen[bytes]] = []
