@@ -45,7 +45,7 @@ from opportune.streams.decoded import Decoded
 from opportune.streams.engine import ClusterEngine
 from opportune.streams.topics import Topics, ensure
 
-DOCUMENTS = (Path("docs/decisions/0005-stream-engine.md"), Path("docs/explanation/cluster.md"))
+DOCUMENTS = (Path("docs/decisions/0006-stream-engine.md"), Path("docs/explanation/cluster.md"))
 WRITE_KEY = "wk-bench"
 RECEIVED = 1_790_000_000_000
 

@@ -44,7 +44,7 @@ PAUSED_S = 10.0
 BETWEEN = 60
 """Events acknowledged between two rounds at least, so that every kill hits work."""
 WRITE_KEY = "wk-faults"
-DOCUMENT = Path("docs/decisions/0005-stream-engine.md")
+DOCUMENT = Path("docs/decisions/0006-stream-engine.md")
 
 
 class Load:
