@@ -97,6 +97,33 @@ def test_a_rebuild_from_the_journal_alone_gives_the_same_bytes(tmp_path: Path, s
             assert similar(reopened) == pytest.approx(alike), f"seed {seed}"
 
 
+def test_items_that_come_while_a_checkpoint_is_encoded_are_numbered_in_it(tmp_path: Path) -> None:
+    clock = FixedClock()
+    engine = Engine.open(tmp_path, clock=clock)
+    colours = ("red", "blue", "oak", "tin")
+
+    def catalogue(first: int, last: int, what: str) -> None:
+        items = [{"item_id": f"p{n}", "name": f"{colours[n % 4]} {what} {n}"} for n in range(first, last)]
+        engine.ingest(items, dialect="catalog")
+
+    catalogue(0, 8, "cup")
+    engine.checkpoint()
+    catalogue(0, 8, "mug")  # known numbers, new words
+    clock.advance(61_000)
+    assert engine.maintain(0.0), "a checkpoint has begun and is not encoded yet"
+    catalogue(8, 16, "pot")
+    engine.state.models.learn()
+    reached = engine.store.offset
+    while engine.store.offset == reached:
+        engine.maintain(0.01)
+    expected = fingerprint(engine.state)
+    engine.flush()
+    engine.abandon()
+    with Engine.open(tmp_path, clock=clock) as reopened:
+        assert len(reopened.state.catalog) == 16
+        assert fingerprint(reopened.state) == expected
+
+
 def similar(engine: Engine) -> dict[tuple[int, int], float]:
     """How much every item is like every other, by what the catalogue says of them."""
     found: dict[tuple[int, int], float] = {}

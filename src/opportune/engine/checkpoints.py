@@ -142,9 +142,6 @@ class Checkpoints:
         self._items = state.catalog.take_dirty()
         self._items_left = iter(self._items)
         self._parts = [state.models.begin()]
-        if state.catalog.numbering_size != self._numbered:
-            self._numbered = state.catalog.numbering_size
-            self._parts.append(self._number_items)
         self._seal = state.dedupe.begin()
         self._parts.append(self._seal.write)
         self._encoded = False
@@ -166,6 +163,10 @@ class Checkpoints:
         """Everything is encoded: the worker writes it."""
         self._encoded = True
         self._parts.append(self._state.models.end())
+        # Looked at now, not when it began: the index of descriptions knows items by number up to this moment.
+        if self._state.catalog.numbering_size != self._numbered:
+            self._numbered = self._state.catalog.numbering_size
+            self._parts.append(self._number_items)
         return self._pool.submit(self._write, checkpoint)
 
     def _number_items(self, writer: CheckpointWriter) -> None:
