@@ -59,6 +59,18 @@ def test_the_page_for_finance(console: Client) -> None:
     assert 'role="img" aria-label="Revenue per person over time:' in page.text
 
 
+def test_before_anybody_came_the_sample_ratio_has_no_value(tmp_path: Path) -> None:
+    engine, data = shop(tmp_path, people=0)
+    with engine:
+        reports = Reports.of(engine, data)
+        client = Client(create_console(engine, Sessions(KEYS, engine.clock), reports=reports))
+        assert client.post("/login", {"key": KEYS.secret}).status_code == 303
+        for path in ("/business", "/experiments/t"):
+            page = client.get(path).text
+            assert re.search(r"Sample ratio</dt>\s*<dd[^>]*>\s*(<\w+[^>]*>\s*)?no value yet", page), path
+        reports.close()
+
+
 def test_unknown_experiments_and_strangers(console: Client) -> None:
     assert console.get("/experiments/x").status_code == 404
     answer = console.get("/experiments/x.json")

@@ -277,7 +277,8 @@ class Analysis:
         return found
 
     def misplaced(self, index: int) -> dict[str, int]:
-        """Outcome events of exposed units that do not count: before the exposure, or after the window."""
+        """Outcome events that do not count: of units exposed only later, after the window, or, since the
+        experiment began, of nobody who was in it."""
         metric = self._metrics[index]
         event = (metric.event or (metric.numerator.event if metric.numerator else "")).replace("'", "''")
         known = self._misplaced.get((event, metric.window))
@@ -288,6 +289,19 @@ class Analysis:
                 count(*) filter (where after >= {span_ms(metric.window)})
             from hits where name = '{event}'
         """).fetchone()
-        found = {"before_exposure": row[0], "after_window": row[1]}
+        found = {"before_exposure": row[0], "after_window": row[1], "no_exposure": self._of_nobody(event)}
         self._misplaced[event, metric.window] = found
         return found
+
+    def _of_nobody(self, event: str) -> int:
+        """Events since the first exposure by those who were never exposed."""
+        session = self.experiment.unit == "session"
+        who = "o.session" if session else "coalesce(p.person, o.leaf)"
+        people = "" if session else "left join people p on p.leaf = o.leaf"
+        until = "" if self._until is None else f"and o.time < {int(self._until)}"
+        row = self._c.execute(f"""
+            select count(*) from (select * from events where name = '{event}') o {people}
+            where o.time >= (select min(first) // {ARMS_AT_MOST} from seen) {until}
+                and not exists (select 1 from seen s where s.who = {who})
+        """).fetchone()
+        return int(row[0])

@@ -337,10 +337,29 @@ def _messages(
         what = "are left out" if exclude_flips else "count where they first were"
         told.append(f"{units.flipped} saw more than one arm (people that turned out to be one): they {what}")
     for metric in found:
-        if metric.metric.kind == "ratio" and math.isnan(metric.control):
-            told.append(f"{metric.metric.title} divides by zero in {experiment.control}: it has no value")
+        told += _without_value(metric, experiment.control, units)
         for why, n in metric.misplaced.items():
             if n:
-                words = why.replace("_", " the ")
-                told.append(f"{n} outcomes of {metric.metric.title} came {words}: they do not count")
+                told.append(f"{n} outcomes of {metric.metric.title} {_MISPLACED[why]}: they do not count")
     return list(dict.fromkeys(told))
+
+
+_MISPLACED = {
+    "before_exposure": "came before the exposure",
+    "after_window": "came after the window",
+    "no_exposure": "are of nobody in the experiment",
+}
+
+
+def _without_value(metric: MetricReport, control: str, units: Units) -> list[str]:
+    """Where an arm with units has no value, or the control's is 0 so that there is no lift."""
+    title, told = metric.metric.title, []
+    values = {control: metric.control, **{c.arm: c.value for c in metric.comparisons}}
+    for arm, value in values.items():
+        if math.isnan(value) and metric.metric.kind == "ratio":
+            told.append(f"{title} divides by zero in {arm}: it has no value")
+        elif math.isnan(value) and units.by_arm[arm]:
+            told.append(f"{title} needs two units with the event and {arm} has fewer: it has no value")
+    if metric.control == 0 and units.by_arm[control]:
+        told.append(f"{title} is 0 in {control}: a difference has a value, a lift has none")
+    return told

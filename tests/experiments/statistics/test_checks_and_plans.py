@@ -56,6 +56,22 @@ def test_ratio_checks_that_need_no_arithmetic():
     assert not ratio_check([5, 0], [1.0, 0.0]).wrong
 
 
+@pytest.mark.parametrize(
+    ("counts", "weights", "word"),
+    [
+        ([0, 0], [0.5, 0.5], "no value yet"),
+        ([9, 0], [0.5, 0.5], "no value yet"),  # 4.5 expected in each
+        ([5, 5], [0.5, 0.5], "right"),
+        ([1, 39], [0.1, 0.9], "no value yet"),  # 4 expected in the smaller
+        ([500, 400], [0.5, 0.5], "right"),
+        ([5_000, 4_000], [0.5, 0.5], "wrong"),
+        ([5, 1], [1.0, 0.0], "wrong"),
+    ],
+)
+def test_the_ratio_check_in_a_word(counts, weights, word):
+    assert ratio_check(counts, weights).word == word
+
+
 def test_a_dimension_is_checked_with_holm():
     found = ratio_checks({"mobile": [5_000, 5_400], "desktop": [9_000, 9_010]}, [0.5, 0.5])
     assert (found["mobile"].wrong, found["desktop"].wrong) == (True, False)

@@ -13,6 +13,8 @@ ALPHA = 0.0005
 """A p below this is an alarm: a check that is looked at daily must not cry wolf."""
 CONCENTRATION = 2_500.0
 """Of the sequential check's prior: deviations of about a percentage point are what it expects."""
+ENOUGH = 5.0
+"""Units that the smallest arm must expect before the chi-square test says anything (Cochran, 1954)."""
 
 
 class RatioCheck(msgspec.Struct, frozen=True):
@@ -24,6 +26,14 @@ class RatioCheck(msgspec.Struct, frozen=True):
     p: float
     p_any_time: float
     wrong: bool
+
+    @property
+    def word(self) -> str:
+        """``wrong``, ``right``, or ``no value yet`` while there are too few units to say."""
+        if self.wrong:
+            return "wrong"
+        live = [e for e in self.expected if e > 0]
+        return "right" if live and min(live) >= ENOUGH else "no value yet"
 
 
 def ratio_check(counts: Sequence[int], weights: Sequence[float], alpha: float = ALPHA) -> RatioCheck:
