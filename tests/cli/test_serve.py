@@ -102,7 +102,7 @@ def test_a_wrong_key_is_one_line(opportune: Opportune, serving: Serving) -> None
     assert shown.code == 1
     assert shown.err.startswith("error: no valid key")
     shown = opportune("accounting", "--to", serving.url, "--key", WRITE)
-    assert shown.err.startswith("error: this needs the secret key")
+    assert shown.err.startswith("error: this needs the scope reports: use the secret key, or the key")
 
 
 def test_no_server_is_one_line(opportune: Opportune) -> None:

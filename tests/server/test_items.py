@@ -20,5 +20,5 @@ def test_items_are_admitted_as_the_catalogue_dialect(private: httpx.Client, engi
 def test_the_write_key_does_not_reach_the_catalogue(public: httpx.Client, engine: Any) -> None:
     answer = public.post("/v1/items", json=ITEMS)
     assert answer.status_code == 403
-    assert answer.json()["message"] == "this needs the secret key"
+    assert answer.json()["message"] == "this needs the scope catalogue"
     assert engine.admitted == []

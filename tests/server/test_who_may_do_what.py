@@ -135,8 +135,8 @@ def test_who_tries_more_than_the_key_allows_is_noted(
     assert refused.json() == {
         "code": "forbidden",
         "message": "this needs the scope people",
-        "remedy": "use the secret key, or a key with this scope: analyst, marketer, privacy-officer, "
-        "administrator has it",
+        "remedy": "use the secret key, or the key of a role with this scope (analyst, marketer, "
+        "privacy-officer, administrator)",
     }
     noted = next(iter(audit.entries()))
     assert noted.did == "refused"

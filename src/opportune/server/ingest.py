@@ -55,7 +55,7 @@ def needs(access: str) -> Forbidden:
     who = ", ".join(role for role, scopes in ROLES.items() if scopes & SCOPES[access])
     return Forbidden(
         f"this needs the scope {access}",
-        remedy=f"use the secret key, or a key with this scope: {who} has it",
+        remedy=f"use the secret key, or the key of a role with this scope ({who})",
     )
 
 
