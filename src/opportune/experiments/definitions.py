@@ -100,7 +100,11 @@ class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Switchback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everybody gets one arm for ``period``, then the next is drawn: for effects that spill over between
-    people (stock, delivery slots). ``by`` names a context field (``region``) that is drawn separately."""
+    people (stock, delivery slots). ``by`` names a context field (``region``) that is drawn separately. The
+    units of its report, and so of ``minimum`` and ``guardrails``, are periods, since people of one period
+    are not independent; an outcome belongs to the person's newest exposure before it. Nothing takes out
+    what lasts beyond its period: choose periods longer than the effect.
+    """
 
     period: Span = "2h"
     by: str = ""

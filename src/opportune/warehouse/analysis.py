@@ -1,10 +1,16 @@
-"""Per-unit values of metrics in SQL, summed per arm, day and dimension: what reports are made of."""
+"""Per-unit values of metrics in SQL, summed per arm, day and dimension: what reports are made of.
+
+In a switchback the unit is the period (times its ``by`` value): a metric is the sum over its people divided
+by their number, with the variance of a ratio over periods, since people of one period are not independent
+(Deng, Knoblich & Lu, 2018). An outcome belongs to the person's newest exposure before it.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from opportune.clock import DAY, HOUR, Millis
 from opportune.experiments.definitions import Experiment, span_ms
@@ -44,15 +50,14 @@ class Analysis:
         self.experiment = experiment
         self.arms = [arm.id for arm in experiment.variants()]
         self._until = until
+        self.by_period = experiment.unit == "time"
         self._misplaced: dict[tuple[str, str], dict[str, int]] = {}
         self._prepare(exclude_flips)
 
     def _prepare(self, exclude_flips: bool) -> None:
         """The unit table: unit, person (or session) to join outcomes by, arm, first exposure. The arm rides
         in the low bits of the time, so that one minimum finds both."""
-        unit = {"person": "coalesce(p.person, e.leaf)", "session": "e.session"}.get(
-            self.experiment.unit, "e.unit"
-        )
+        unit = self._unit()
         join = "e.session" if self.experiment.unit == "session" else "coalesce(p.person, e.leaf)"
         arms = " ".join(f"when '{arm}' then {i}" for i, arm in enumerate(self.arms))
         until = "" if self._until is None else f"and e.time < {int(self._until)}"
@@ -60,11 +65,12 @@ class Analysis:
         self._c.execute(f"""
             create or replace temp table seen as
             with coded as (
-                select {unit} as unit, {join} as who, e.time,
+                select {unit} as unit, {join} as who, e.time, {"e.unit as period," if self.by_period else ""}
                     case e.arm {arms} else {ARMS_AT_MOST - 1} end as arm
                 from exposures e left join people p on p.leaf = e.leaf
                 where e.experiment = ? {until})
             select unit, {"unit" if by_unit else "min(who)"} as who,
+                {"min(period) as period," if self.by_period else ""}
                 min(time * {ARMS_AT_MOST} + arm) as first,
                 min(arm) <> max(arm) as flipped, max(arm) as last
             from coded group by unit
@@ -72,13 +78,24 @@ class Analysis:
         self._c.execute(f"""
             create or replace temp table units as
             select unit, who, first // {ARMS_AT_MOST} as time, first % {ARMS_AT_MOST} as arm
+                {", period" if self.by_period else ""}
             from seen where first % {ARMS_AT_MOST} < {ARMS_AT_MOST - 1}
                 {"and not flipped" if exclude_flips else ""}
         """)  # fmt: skip
 
+    def _unit(self) -> str:
+        """SQL of what a row of the unit table stands for; in a switchback a person in a period."""
+        return {
+            "person": "coalesce(p.person, e.leaf)",
+            "session": "e.session",
+            "time": "hash(e.unit, coalesce(p.person, e.leaf))",
+        }.get(self.experiment.unit, "e.unit")
+
     def units(self) -> Units:
+        periods = "(select arm, min(time) as time from units group by period, arm)"
         rows = self._c.execute(
-            f"select time // {DAY} as day, arm, count(*), min(time), max(time) from units group by all"
+            f"select time // {DAY} as day, arm, count(*), min(time), max(time) "
+            f"from {periods if self.by_period else 'units'} group by all"
         ).fetchall()
         by_arm = dict.fromkeys(self.arms, 0)
         by_day: dict[int, dict[str, int]] = {}
@@ -110,22 +127,20 @@ class Analysis:
     def _by_dimension(self, name: str) -> dict[str, dict[str, int]]:
         """Units by the value that a context field had at the first exposure."""
         found: dict[str, dict[str, int]] = {}
-        for value, arm, n in self._dimension(name, "count(*)", "units u"):
+        count = "count(distinct u.period)" if self.by_period else "count(*)"
+        for value, arm, n in self._dimension(name, f"split.v, u.arm, {count}", "units u"):
             found.setdefault(value, dict.fromkeys(self.arms, 0))[self.arms[arm]] = n
         return dict(sorted(found.items()))
 
     def _dimension(self, name: str, what: str, source: str) -> list[Any]:
-        unit = {"person": "coalesce(p.person, e.leaf)", "session": "e.session"}.get(
-            self.experiment.unit, "e.unit"
-        )
         return list(
             self._c.execute(
                 f"""
                 with split as (
-                    select {unit} as unit,
+                    select {self._unit()} as unit,
                         min_by(coalesce(json_extract_string(e.dimensions, ?), ''), e.time) as v
                     from exposures e left join people p on p.leaf = e.leaf where e.experiment = ? group by 1)
-                select split.v, u.arm, {what} from {source} join split on split.unit = u.unit group by all
+                select {what} from {source} join split on split.unit = u.unit group by all
                 """,
                 [f"$.{name}", self.experiment.id],
             ).fetchall()
@@ -191,7 +206,8 @@ class Analysis:
             with v as (select {who} as who, o.name, o.value, o.time
                 from (select * from events {some}) o {people})
             select u.unit, u.arm, v.time - u.time as after, v.name, v.value
-            from units u join v on v.who = u.who
+            from {"v asof join units u on v.who = u.who and v.time >= u.time" if self.by_period
+                else "units u join v on v.who = u.who"}
         """)  # fmt: skip
         self._c.execute(f"""
             create or replace temp table outcomes as
@@ -208,28 +224,57 @@ class Analysis:
         return self._sums[dimension][index]
 
     def _summed(self, dimension: str) -> list[dict[tuple[Any, str], Sums]]:
-        what = ", ".join(["count(*)", *(self._moments(i) for i in range(len(self._metrics)))])
         source = "units u left join outcomes o on o.unit = u.unit"
-        if dimension:
-            rows = self._dimension(dimension, what, source)
+        values = [self._values(i) for i in range(len(self._metrics))]
+        if self.by_period:
+            rows = self._of_periods(dimension, source, values)
         else:
-            rows = self._c.execute(
-                f"select u.time // {DAY}, u.arm, {what} from {source} group by all"
-            ).fetchall()
+            what = ", ".join(["count(*)", *(_moments(y, x) for y, x in values)])
+            if dimension:
+                rows = self._dimension(dimension, f"split.v, u.arm, {what}", source)
+            else:
+                rows = self._c.execute(
+                    f"select u.time // {DAY}, u.arm, {what} from {source} group by all"
+                ).fetchall()
         return [
             {(key, self.arms[arm]): Sums(n, *rest[5 * i : 5 * i + 5]) for key, arm, n, *rest in rows}
             for i in range(len(self._metrics))
         ]
 
-    def _moments(self, index: int) -> str:
-        """SQL of a metric's five moments over units."""
+    def _of_periods(self, dimension: str, source: str, values: list[tuple[str, str]]) -> list[Any]:
+        """The moments over periods: of the sum over people, and of the ratio's denominator or how many people
+        there were. A period is of the day that it began on."""
+        sums = ", ".join(
+            f"sum({y})::double as y{i}, "
+            + (f"sum({x})::double" if self._metrics[i].kind == "ratio" else "count(*)::double")
+            + f" as x{i}"
+            for i, (y, x) in enumerate(values)
+        )
+        rows = (
+            self._dimension(dimension, f"split.v, u.arm, u.period, {sums}", source)
+            if dimension
+            else self._c.execute(
+                f"select min(u.time) // {DAY}, u.arm, u.period, {sums} from {source} group by u.arm, u.period"
+            ).fetchall()
+        )
+        found: dict[tuple[Any, int], list[Any]] = {}
+        for key, arm, _, *pairs in rows:
+            found.setdefault((key, arm), []).append(pairs)
+        summed = []
+        for (key, arm), pairs in found.items():
+            table = np.array(pairs, dtype=np.float64)
+            moments = [Sums.of(table[:, 2 * i], table[:, 2 * i + 1]) for i in range(len(values))]
+            summed.append((key, arm, len(table), *(m for s in moments for m in (s.y, s.x, s.yy, s.xx, s.xy))))
+        return summed
+
+    def _values(self, index: int) -> tuple[str, str]:
+        """SQL of a unit's outcome and companion, with nothing and too much taken care of."""
         metric = self._metrics[index]
         nothing = span_ms(metric.window) / HOUR if metric.kind == "time_to_event" else 0.0
         y, x = f"coalesce(o.y{index}, {nothing})", f"coalesce(o.x{index}, 0)"
         if metric.winsorize < 1 and metric.kind in ("count", "sum"):
             y = f"least({y}, {self._cap(index, metric.winsorize)})"
-        return f"""avg({y}), avg({x}), coalesce(var_pop({y}), 0) * count(*),
-            coalesce(var_pop({x}), 0) * count(*), coalesce(covar_pop({y}, {x}), 0) * count(*)"""
+        return y, x
 
     def _cap(self, index: int, q: float) -> float:
         """The quantile of all units together; the many without outcomes are below it and need no table."""
@@ -246,6 +291,8 @@ class Analysis:
     def quantiles(self, index: int) -> dict[str, Point]:
         """The quantile of the units that have the event, per arm."""
         metric, found = self._metrics[index], {}
+        if self.by_period:  # a period is no sample of independent people
+            return {arm: Point(0, float("nan"), float("inf")) for arm in self.arms}
         for i, arm in enumerate(self.arms):
             source = f"units u join outcomes o on o.unit = u.unit where u.arm = {i} and o.y{index} > 0"
             n = self._c.execute(f"select count(*) from {source}").fetchone()[0]
@@ -305,3 +352,9 @@ class Analysis:
                 and not exists (select 1 from seen s where s.who = {who})
         """).fetchone()
         return int(row[0])
+
+
+def _moments(y: str, x: str) -> str:
+    """SQL of the five moments over units."""
+    return f"""avg({y}), avg({x}), coalesce(var_pop({y}), 0) * count(*),
+        coalesce(var_pop({x}), 0) * count(*), coalesce(covar_pop({y}, {x}), 0) * count(*)"""

@@ -133,8 +133,12 @@ def report(
     )
 
 
-def points(metric: Metric, arms: list[Sums]) -> tuple[list[Point], float]:
-    """The arms' estimates, and the share of variance that the covariate took away."""
+def points(metric: Metric, arms: list[Sums], *, by_period: bool = False) -> tuple[list[Point], float]:
+    """The arms' estimates, and the share of variance that the covariate took away (none in a switchback).
+    One period alone says nothing of how periods differ."""
+    if by_period:
+        found = [ratio(arm) for arm in arms]
+        return [p if p.n > 1 else msgspec.structs.replace(p, variance=math.inf) for p in found], 0.0
     if metric.kind == "ratio":
         return [ratio(arm) for arm in arms], 0.0
     plain = [mean(arm) for arm in arms]
@@ -184,7 +188,7 @@ def _metric(
     by_day = analysis.sums(index)
     days = sorted({day for day, _ in by_day})
     whole = [total(by_day[day, arm] for day in days if (day, arm) in by_day) for arm in analysis.arms]
-    found, saved = points(metric, whole)
+    found, saved = points(metric, whole, by_period=analysis.by_period)
     arms = dict(zip(analysis.arms, found, strict=True))
     series: list[dict[str, Any]] = []
     if over_time and days:
@@ -193,7 +197,7 @@ def _metric(
             for arm in analysis.arms
         ]
         for k, day in enumerate(days):
-            then, _ = points(metric, [sums[k] for sums in so_far])
+            then, _ = points(metric, [sums[k] for sums in so_far], by_period=analysis.by_period)
             row = _compare(metric, dict(zip(analysis.arms, then, strict=True)), control, alpha, 0.0)
             series.append({"day": day, "arms": {c.arm: (c.lift, c.lift_interval) for c in row}})
     split = {name: _by_dimension(analysis, index, metric, name, alpha) for name in experiment.dimensions}
@@ -210,7 +214,7 @@ def _by_dimension(
     rows: list[dict[str, Any]] = []
     for value in sorted({value for value, _ in sums}):
         arms = [sums.get((value, arm), Sums()) for arm in analysis.arms]
-        found, saved = points(metric, arms)
+        found, saved = points(metric, arms, by_period=analysis.by_period)
         named = dict(zip(analysis.arms, found, strict=True))
         rows += [
             {"value": value, "arm": c.arm, "n": c.n, "lift": c.lift, "interval": c.lift_interval, "p": c.p}
@@ -255,7 +259,7 @@ def _patterns(
     """Novelty and weekdays of the deciding metric, per arm."""
     fresh: dict[str, Pattern] = {}
     weekday: dict[str, Pattern] = {}
-    if not found or found[0].metric.kind not in ("conversion", "count", "sum"):
+    if analysis.by_period or not found or found[0].metric.kind not in ("conversion", "count", "sum"):
         return fresh, weekday
     since = analysis.since_exposure(0)
     by_day = analysis.sums(0)
@@ -328,6 +332,8 @@ def _messages(
 ) -> list[str]:
     """What a reader has to know about the data."""
     told = []
+    if experiment.unit == "time":
+        told.append("units are periods: people of one period are counted together")
     for arm, n in units.removed.items():
         told.append(f"the arm {arm} was removed while running: {n} who saw it are left out")
     for arm, n in units.by_arm.items():
@@ -337,7 +343,7 @@ def _messages(
         what = "are left out" if exclude_flips else "count where they first were"
         told.append(f"{units.flipped} saw more than one arm (people that turned out to be one): they {what}")
     for metric in found:
-        told += _without_value(metric, experiment.control, units)
+        told += _without_value(metric, experiment, units)
         for why, n in metric.misplaced.items():
             if n:
                 told.append(f"{n} outcomes of {metric.metric.title} {_MISPLACED[why]}: they do not count")
@@ -351,9 +357,11 @@ _MISPLACED = {
 }
 
 
-def _without_value(metric: MetricReport, control: str, units: Units) -> list[str]:
+def _without_value(metric: MetricReport, experiment: Experiment, units: Units) -> list[str]:
     """Where an arm with units has no value, or the control's is 0 so that there is no lift."""
-    title, told = metric.metric.title, []
+    title, control, told = metric.metric.title, experiment.control, list[str]()
+    if experiment.unit == "time" and metric.metric.kind == "quantile":
+        return [f"{title} has no value: a switchback compares periods, and quantiles are of people"]
     values = {control: metric.control, **{c.arm: c.value for c in metric.comparisons}}
     for arm, value in values.items():
         if math.isnan(value) and metric.metric.kind == "ratio":
