@@ -35,7 +35,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
             )
         axis.set_xscale("log")
         axis.margins(x=0.25, y=0.15)
-        axis.set_xlabel("microseconds of processor time a query, median (bar to p90)")
+        axis.set_xlabel("processor time a query, us (bar: to p90)")
         axis.set_ylabel(title)
         axis.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
