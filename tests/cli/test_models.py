@@ -158,8 +158,11 @@ def test_a_live_version_that_is_damaged_is_named_and_the_blend_ranks(
     with Engine.open(folder) as engine:
         degraded, _ = decide(engine)
         assert any(why.startswith("rank") and "cannot be used" in why for why in degraded), degraded
-    back = opportune("rollback", "--data-dir", folder, "--json")
-    assert back.json["moves"][0]["version"] == version
+    away = opportune("promote", version, "--to", "archived", "--data-dir", folder, "--json")
+    assert away.json["moves"][0]["version"] == version
+    with Engine.open(folder) as engine:
+        degraded, _ = decide(engine)
+        assert not any(why.startswith("rank") for why in degraded), degraded
 
 
 def test_a_folder_that_is_not_there(opportune: Opportune, tmp_path: Path) -> None:

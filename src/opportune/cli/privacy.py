@@ -130,6 +130,7 @@ def _tell(found: dict[str, Any]) -> None:
 )
 @subject
 @options.target
+@click.option("--json", "as_json", is_flag=True, help="Taken for granted: what is printed is JSON.")
 def export(
     user_id: str,
     email: str,
@@ -139,6 +140,7 @@ def export(
     url: str,
     key: str,
     workspace: Path | None,
+    as_json: bool,
 ) -> None:
     """Print everything that is held about a person, as JSON: profile with evidence, events, decisions."""
     identifier = identifier_of(user_id, email, anonymous_id, other)
