@@ -127,7 +127,8 @@ class Server:
                 )
             state = fingerprint(engine.state)
         rebuilt = Path(mkdtemp(prefix="opportune-rebuilt-"))
-        shutil.copytree(folder / "journal", rebuilt / "journal")
+        for part in ("journal", "vault"):  # the vault has the keys that the journal is sealed with
+            shutil.copytree(folder / part, rebuilt / part)
         with Engine.open(rebuilt) as engine:
             assert fingerprint(engine.state) == state, "a rebuild from the journal gives other bytes"
         shutil.rmtree(rebuilt)
