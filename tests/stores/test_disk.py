@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import stat
 from pathlib import Path
 from random import Random
 
@@ -44,6 +45,13 @@ def test_closing_a_disk_lets_go_of_every_file(tmp_path: Path) -> None:
     assert not [name for name in open_files if name.startswith(str(tmp_path))]
     with pytest.raises(StorageError, match="could not read"):
         reader.read(0, 5)
+
+
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    with RealDisk(tmp_path) as disk:
+        write_whole(disk, "a", b"bytes")
+        disk.open_append("b").close()
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "b")] == [0o600, 0o600]
 
 
 def _hold(

@@ -119,6 +119,7 @@ def write_whole(disk: Disk, name: str, data: Bytes) -> None:
 class RealDisk:
     """A folder on a real file system, open in this process only (``LOCK`` holds the process id).
 
+    Files are for their owner alone: they hold what is known of people, and the keys that seal the journal.
     ``read_only`` takes no lock and changes nothing, for looking at a folder that another process has open.
     """
 
@@ -152,7 +153,7 @@ class RealDisk:
 
     def open_append(self, name: str) -> Appender:
         with translated("open", f"{self.name}/{name}"):
-            fd = os.open(self.root / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            fd = os.open(self.root / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         return _RealAppender(fd, f"{self.name}/{name}")
 
     def open_read(self, name: str) -> Reader:
