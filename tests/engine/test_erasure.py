@@ -370,3 +370,50 @@ def test_everything_that_is_held_is_shown(engine: Engine, clock: FixedClock) -> 
     engine.erase("email:ada@example.org")
     with pytest.raises(NotFound):
         engine.holdings("email:ada@example.org")
+
+
+def test_the_list_of_links_that_wait_for_review_names_nobody_who_was_erased(
+    engine: Engine, folder: Path, clock: FixedClock
+) -> None:
+    live(engine, clock, ADA)
+    live(engine, clock, BOB)
+    shared = {"type": "identify", "userId": "carol-the-third", "anonymousId": "browser-of-bob"}
+    engine.ingest([shared | {"messageId": "c1", "timestamp": clock()}])
+    engine.commit(engine.relink("user_id:ada-lovelace", "user_id:bob-the-other", "merge", who="user:eve"))
+    assert len(engine.reviews()["reviews"]) == 2
+    assert [one["a"] for one in engine.corrections()] == ["user_id:ada-lovelace"]
+
+    engine.erase("user_id:ada-lovelace")
+
+    kept = engine.state.reviews
+    assert "ada-lovelace" not in str(msgspec.to_builtins(kept))
+    [still] = engine.reviews()["reviews"]
+    assert (still["a"], still["b"]) == ("user_id:carol-the-third", "anonymous_id:browser-of-bob")
+    assert engine.corrections() == []
+    engine.close()
+    shutil.rmtree(folder / "state")
+    with Engine.open(folder, clock=clock) as rebuilt:
+        assert rebuilt.state.reviews.suspects == kept.suspects
+        assert rebuilt.state.reviews.corrections == kept.corrections
+
+
+def test_bandits_wait_for_nothing_from_who_was_erased(tmp_path: Path, clock: FixedClock) -> None:
+    """What the decision taught stays as a count: one trial each."""
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "experiments.yaml").write_text(
+        "experiments:\n- {id: hero, placements: [home_recs], arms: [{id: a}, {id: b}], bandit: {}}\n"
+    )
+    with Engine.open(tmp_path / "data", workspace=tmp_path / "ws", clock=clock) as engine:
+        engine.ingest(ITEMS, dialect="catalog")
+        decisions = {
+            name: engine.decide({"placement": "home_recs", "identifiers": {"user_id": name}})
+            .decisions[0]
+            .decision_id
+            for name in ("ada-lovelace", "bob-the-other")
+        }
+        known = engine.state.bandits.known
+        assert set(known.waiting["hero"]) == set(decisions.values())
+        taught = msgspec.msgpack.encode(known.learnt)
+        engine.erase("user_id:ada-lovelace")
+        assert set(known.waiting["hero"]) == {decisions["bob-the-other"]}
+        assert msgspec.msgpack.encode(known.learnt) == taught
