@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from opportune.errors import InvalidDefinition
@@ -118,7 +120,7 @@ def test_few_neighbours_reach_most_of_what_all_of_them_would() -> None:
     assert np.mean(kept) > 0.85
 
 
-def with_neighbours(base: SequenceModel, vectors: np.ndarray):  # type: ignore[no-untyped-def]
+def with_neighbours(base: SequenceModel, vectors: npt.NDArray[np.float32]) -> Callable[[int], SequenceModel]:
     value = np.zeros_like(base.value)
     arrays = {**base.arrays(), "vectors": vectors, "value": value}
     return lambda count: SequenceModel.of_arrays(

@@ -17,6 +17,7 @@ from opportune.recommend.by_address import (
     ints_at,
     longs_at,
 )
+from opportune.recommend.slots import slot_of
 from opportune.recommend.top import select_top
 
 Ints = npt.NDArray[np.int32]
@@ -157,12 +158,9 @@ def read_words(words: Words, scratch: ContentScratch, asked: int, near: Ints, li
             i = node[n, ITEM]
             if i == asked or n < items[i, START] or n >= items[i, START] + items[i, LENGTH]:
                 continue
-            t = slot_of_item[i]
-            if t >= touched or item[t] != i:
-                t = touched
+            t = slot_of(slot_of_item, item, touched, i)
+            if t == touched:
                 touched += 1
-                slot_of_item[i] = t
-                item[t] = i
                 score[t] = 0.0
             score[t] += part / math.sqrt(items[i, LENGTH])
     found = select_top(score, item, touched, chosen[: len(near)])
@@ -223,12 +221,9 @@ def ask_words(
         for at in range(size[row]):
             i = near[row, at]
             part = like[row, at] * STEP_DECAY**j
-            t = slot_of_item[i]
-            if t >= touched or item[t] != i:
-                t = touched
+            t = slot_of(slot_of_item, item, touched, i)
+            if t == touched:
                 touched += 1
-                slot_of_item[i] = t
-                item[t] = i
                 score[t] = 0.0
                 loudest[t] = -1.0
             score[t] += part

@@ -20,6 +20,7 @@ from opportune.recommend.by_address import (
     longs_at,
 )
 from opportune.recommend.leaderboard import MOST_AHEAD_MS
+from opportune.recommend.slots import slot_of
 from opportune.recommend.top import select_top
 
 Ints = npt.NDArray[np.int32]
@@ -218,12 +219,9 @@ def ask_neighbours(
             if not weight[a, at] > 0.0 or not norm > 0.0:
                 continue  # faded away, or touched only at times long past
             part = asked_weight[j] * weight[a, at] / norm**popularity_power
-            t = slot_of_item[i]
-            if t >= touched or item[t] != i:
-                t = touched
+            t = slot_of(slot_of_item, item, touched, i)
+            if t == touched:
                 touched += 1
-                slot_of_item[i] = t
-                item[t] = i
                 score[t] = 0.0
                 best_part[t] = -1.0
             score[t] += part

@@ -23,8 +23,13 @@ from opportune.recommend.session_knn_config import (
 from opportune.recommend.slate import answered
 from opportune.recommend.source import Candidates, Interactions, Items, Query
 from opportune.recommend.vmis_kernel import (
+    AHEAD,
     APPENDED,
+    COLUMNS,
     CONTINUED,
+    ITEM_AND_KIND,
+    KIND_BITS,
+    SESSION,
     SESSIONS,
     Index,
     Scratch,
@@ -74,9 +79,8 @@ class SessionKnn:
     def _clear(self) -> None:
         config = self.config
         self.index = Index(
-            arena=lazy_zeros((config.capacity_clicks, 4), np.int32),
-            kinds=lazy_zeros(config.capacity_clicks, np.int8),
-            items=lazy_zeros((config.capacity_items, 2), np.int32),
+            arena=lazy_zeros((config.capacity_clicks, COLUMNS), np.int32),
+            items=lazy_zeros((config.capacity_items, AHEAD + 1), np.int32),
             sessions=lazy_zeros((config.capacity_clicks, 2), np.int32),
             counters=np.zeros(6, np.int64),
         )
@@ -170,14 +174,19 @@ class SessionKnn:
         at = numbers & (self.config.capacity_clicks - 1)
         self._clear()
         rows = old.arena[at]
+        told = rows[:, ITEM_AND_KIND]
         append_clicks(
-            self.index, rows[:, 1].astype(np.int64), np.ascontiguousarray(rows[:, 0]), old.kinds[at]
+            self.index,
+            rows[:, SESSION].astype(np.int64),
+            told >> KIND_BITS,
+            (told & (1 << KIND_BITS) - 1).astype(np.int8),
         )
         self.index.counters[CONTINUED:] = old.counters[CONTINUED:]
 
 
 def _scratch(config: SessionKnnConfig) -> Scratch:
     m = config.recent_sessions
+    speakers = max(config.neighbours, config.echo_neighbours)
     touched = (config.neighbours + config.echo_neighbours + 1) * MAX_SESSION
     return Scratch(
         slot_of_session=np.zeros(1 << (2 * m).bit_length(), np.int32),
@@ -187,7 +196,9 @@ def _scratch(config: SessionKnnConfig) -> Scratch:
         matched=np.zeros(m, np.int32),
         similarity=np.zeros(m),
         ordered=np.zeros(m),
-        walk=np.zeros(MAX_SESSION, np.int32),
+        chosen_slot=np.zeros(speakers, np.int32),
+        walk=np.zeros((speakers, MAX_SESSION), np.int32),
+        steps=np.zeros(speakers, np.int32),
         slot_of_item=lazy_zeros(config.capacity_items, np.int32),
         item=np.zeros(touched, np.int32),
         score=np.zeros(touched),

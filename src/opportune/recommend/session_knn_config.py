@@ -61,7 +61,8 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
     sizes are kept small enough for a tenth of a millisecond a query on a catalogue of 40,000 items.
 
     Rarity is ``log(1 + clicks / clicks of the item)``. ``capacity_clicks`` (a power of two) bounds memory
-    at 25 bytes a click: the newest clicks are kept. ``capacity_items`` bounds item numbers. Pages are touched
+    at 28 bytes a click: the newest clicks are kept. ``capacity_items`` bounds item numbers, at 36 bytes an
+    item. Pages are touched
     only when used, so both are cheap to set high.
     """
 

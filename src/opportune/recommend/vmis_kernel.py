@@ -5,6 +5,10 @@ appending is O(1) and the index is always live, and both lists are in order of r
 arena is a ring: when it is full the newest click takes the place of the oldest. A link is
 ``1 + click number`` (0: none, so zeroed memory is an empty index), and is dead once its click was
 overwritten: links to old clicks are never repaired, only checked. ``vmis.py`` is the readable reference.
+
+A list of links waits for memory at every step: on ten million clicks that was more than half of a query. So
+an item keeps its newest links, a click links to the click ``AHEAD`` older as well, and what will be read soon
+is asked for early; the clicks of all neighbours are walked side by side.
 """
 
 from __future__ import annotations
@@ -18,38 +22,45 @@ import numpy.typing as npt
 from opportune.kernels import kernel
 from opportune.recommend.by_address import (
     Addresses,
-    bytes_at,
     double_rows_at,
     doubles_at,
     int_rows_at,
     ints_at,
     longs_at,
 )
+from opportune.recommend.prefetch import prefetch
 from opportune.recommend.session_knn_config import (
     BUCKETS,
     EXACT_COUNTS,
     MAX_SESSION,
     Weights,
 )
+from opportune.recommend.slots import slot_of
 from opportune.recommend.top import select_top
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Table = npt.NDArray[np.float64]
 
-ITEM, SESSION, OLDER_OF_ITEM, OLDER_OF_SESSION = 0, 1, 2, 3
+ITEM_AND_KIND, OLDER_OF_SESSION, SESSION, OLDER_OF_ITEM, FAR_OF_ITEM = 0, 1, 2, 3, 4
+"""Columns of the arena. The item is shifted by ``KIND_BITS``."""
+COLUMNS = 5
+KIND_BITS = 2
 NEWEST, CLICKS = 0, 1
+"""Columns of the sessions."""
+AHEAD = 7
+"""Columns of the items: links to the newest ``AHEAD`` clicks of the list, and the number of clicks."""
+ITEM_CLICKS = AHEAD
 APPENDED, SESSIONS, CONTINUED, STAYED, MOVED, RETURNED = 0, 1, 2, 3, 4, 5
 SESSION_BITS = 0x7FFFFFFF
 
 
 class Index(NamedTuple):
-    """``arena`` (capacity, 4) one row a click; ``kinds`` (capacity,); ``items`` (capacity_items, 2) and
-    ``sessions`` (capacity, 2): newest click and number of clicks; ``counters``: clicks ever appended,
-    sessions alive. All zero at first."""
+    """``arena`` (capacity, 5) one row a click; ``items`` (capacity_items, 8): its newest clicks and how many
+    there are; ``sessions`` (capacity, 2): newest click and number of clicks; ``counters``: clicks ever
+    appended, sessions alive, and what people did next. All zero at first."""
 
     arena: Ints
-    kinds: npt.NDArray[np.int8]
     items: Ints
     sessions: Ints
     counters: Longs
@@ -57,7 +68,7 @@ class Index(NamedTuple):
 
 class Scratch(NamedTuple):
     """Memory that one query uses and the next one reuses; nothing in it is read before it is written, except
-    ``slot_of_item``, a sparse set (Briggs and Torczon, 1993) that is valid where ``item[slot]`` agrees."""
+    ``slot_of_item`` (:mod:`~opportune.recommend.slots`). ``walk`` (neighbours, 50): rows of the arena."""
 
     slot_of_session: Ints
     session: Ints
@@ -66,7 +77,9 @@ class Scratch(NamedTuple):
     matched: Ints
     similarity: Table
     ordered: Table
+    chosen_slot: Ints
     walk: Ints
+    steps: Ints
     slot_of_item: Ints
     item: Ints
     score: Table
@@ -78,7 +91,7 @@ class Scratch(NamedTuple):
 @kernel
 def append_clicks(index: Index, session: Longs, item: Ints, kind: npt.NDArray[np.int8]) -> int:
     """Append clicks in order; returns how many were ignored (items outside the table, unknown kinds)."""
-    arena, kinds, items, sessions, counters = index
+    arena, items, sessions, counters = index
     capacity = len(arena)
     mask = capacity - 1
     ignored = 0
@@ -90,7 +103,7 @@ def append_clicks(index: Index, session: Longs, item: Ints, kind: npt.NDArray[np
         at = number & mask
         s = np.int32(session[i] & SESSION_BITS)
         if number >= capacity:
-            items[arena[at, ITEM], CLICKS] -= 1
+            items[arena[at, ITEM_AND_KIND] >> KIND_BITS, ITEM_CLICKS] -= 1
             room = arena[at, SESSION] & mask
             newest = sessions[room, NEWEST]
             if newest > 0 and arena[(newest - 1) & mask, SESSION] == arena[at, SESSION]:
@@ -100,37 +113,43 @@ def append_clicks(index: Index, session: Longs, item: Ints, kind: npt.NDArray[np
                     counters[SESSIONS] -= 1
         oldest = max(number - capacity + 1, 0)
 
-        newest = items[item[i], NEWEST]
-        if newest <= oldest:
-            newest = 0
-        elif arena[(newest - 1) & mask, SESSION] == s:
-            newest = arena[(newest - 1) & mask, OLDER_OF_ITEM]
+        links = items[item[i]]
+        older, far = links[0], links[AHEAD - 1]
+        if older <= oldest:
+            older = 0
+        if older > 0 and arena[(older - 1) & mask, SESSION] == s:
+            far = arena[(older - 1) & mask, FAR_OF_ITEM]
+            older = arena[(older - 1) & mask, OLDER_OF_ITEM]
+        else:
+            for later in range(AHEAD - 1, 0, -1):
+                links[later] = links[later - 1]
         before = sessions[s & mask, NEWEST]
         if before > oldest and arena[(before - 1) & mask, SESSION] == s:
             sessions[s & mask, CLICKS] += 1
             counters[CONTINUED] += 1
-            if arena[(before - 1) & mask, ITEM] == item[i]:
+            last = arena[(before - 1) & mask, ITEM_AND_KIND] >> KIND_BITS
+            if last == item[i]:
                 counters[STAYED] += 1
             last_but_one = arena[(before - 1) & mask, OLDER_OF_SESSION]
-            if last_but_one > oldest and (
-                arena[(last_but_one - 1) & mask, ITEM] != arena[(before - 1) & mask, ITEM]
-            ):
-                counters[MOVED] += 1
-                if arena[(last_but_one - 1) & mask, ITEM] == item[i]:
-                    counters[RETURNED] += 1
+            if last_but_one > oldest:
+                first = arena[(last_but_one - 1) & mask, ITEM_AND_KIND] >> KIND_BITS
+                if first != last:
+                    counters[MOVED] += 1
+                    if first == item[i]:
+                        counters[RETURNED] += 1
         else:
             if before <= oldest:
                 counters[SESSIONS] += 1
             before = 0
             sessions[s & mask, CLICKS] = 1
 
-        arena[at, ITEM] = item[i]
-        arena[at, SESSION] = s
-        arena[at, OLDER_OF_ITEM] = newest
+        arena[at, ITEM_AND_KIND] = item[i] << KIND_BITS | kind[i]
         arena[at, OLDER_OF_SESSION] = before
-        kinds[at] = kind[i]
-        items[item[i], NEWEST] = number + 1
-        items[item[i], CLICKS] += 1
+        arena[at, SESSION] = s
+        arena[at, OLDER_OF_ITEM] = older
+        arena[at, FAR_OF_ITEM] = far
+        links[0] = number + 1
+        links[ITEM_CLICKS] += 1
         sessions[s & mask, NEWEST] = number + 1
         counters[APPENDED] = number + 1
     return ignored
@@ -188,9 +207,9 @@ def gather(
 ) -> int:
     """Add to ``score`` what the sessions nearest to the weighted items ``terms`` say; returns how many items
     are touched now. Items in slots below ``shared_from`` do not add to ``share``."""
-    arena, kinds, items, sessions, counters = index
-    (slot_of_session, session, anchor, nearest, matched, similarity, ordered, walk, slot_of_item, item, _, _,
-     share, _) = scratch  # fmt: skip
+    arena, items, sessions, counters = index
+    (slot_of_session, session, anchor, nearest, matched, similarity, ordered, chosen_slot, walk, steps,
+     slot_of_item, item, _, _, share, _) = scratch  # fmt: skip
     appended = counters[APPENDED]
     mask = len(arena) - 1
     oldest = max(appended - len(arena), 0)
@@ -200,8 +219,13 @@ def gather(
     head = np.empty(q, np.int32)
     term_rarity = np.empty(q, np.float64)
     for j in range(q):
-        head[j] = items[terms[j], NEWEST]
-        term_rarity[j] = term_weight[j] * rarity[0, bucket_of_count(items[terms[j], CLICKS])]
+        prefetch(items, terms[j])
+    for j in range(q):
+        links = items[terms[j]]
+        head[j] = links[0]
+        term_rarity[j] = term_weight[j] * rarity[0, bucket_of_count(links[ITEM_CLICKS])]
+        for ahead in range(AHEAD):
+            prefetch(arena, (links[ahead] - 1) & mask)
     hash_mask = len(slot_of_session) - 1
     slot_of_session[:] = 0
     n = 0
@@ -217,6 +241,7 @@ def gather(
         at = (link - 1) & mask
         s = arena[at, SESSION]
         head[j] = arena[at, OLDER_OF_ITEM]
+        prefetch(arena, (arena[at, FAR_OF_ITEM] - 1) & mask)
         place = (s * 0x9E3779B1 >> 7) & hash_mask
         slot = slot_of_session[place] - 1
         while slot >= 0 and session[slot] != s:
@@ -228,6 +253,7 @@ def gather(
             slot = n
             n += 1
             slot_of_session[place] = n
+            prefetch(sessions, s & mask)
             session[slot] = s
             anchor[slot] = link
             nearest[slot] = j
@@ -255,8 +281,7 @@ def gather(
         for slot in range(n):
             if similarity[slot] > threshold:
                 ties -= 1
-
-    # 3 Their clicks, newest first, weighted by distance to the match.
+    speakers = 0
     for slot in range(n):
         if similarity[slot] < threshold:
             continue
@@ -264,30 +289,63 @@ def gather(
             if ties == 0:
                 continue
             ties -= 1
-        speaker = speaks_for[nearest[slot]]
-        strength = similarity[slot] * loudness[nearest[slot]]
-        clicks = 0
-        match = MAX_SESSION
+        chosen_slot[speakers] = slot
+        speakers += 1
+
+    # 3 Their clicks, newest first: one step back in every session, then the next, so that none waits for
+    # another. Some of them have ended after each step.
+    for k in range(speakers):
+        prefetch(arena, (sessions[session[chosen_slot[k]] & mask, NEWEST] - 1) & mask)
+    going = np.empty(speakers, np.int32)
+    next_link = np.empty(speakers, np.int32)
+    for k in range(speakers):
+        slot = chosen_slot[k]
         link = sessions[session[slot] & mask, NEWEST]
         if link <= oldest or arena[(link - 1) & mask, SESSION] != session[slot]:
             link = anchor[slot]  # its place was taken by a session that began `capacity` sessions later
-        while link > oldest and clicks < MAX_SESSION:
-            walk[clicks] = (link - 1) & mask
-            if link == anchor[slot]:
-                match = clicks
-            clicks += 1
-            link = arena[(link - 1) & mask, OLDER_OF_SESSION]
+        steps[k] = 0
+        going[k] = k
+        next_link[k] = link
+    left = speakers
+    for step in range(MAX_SESSION):
+        still = 0
+        for g in range(left):
+            k, link = going[g], next_link[g]
+            if link <= oldest:
+                continue
+            at = (link - 1) & mask
+            walk[k, step] = at
+            steps[k] = step + 1
+            prefetch(slot_of_item, arena[at, ITEM_AND_KIND] >> KIND_BITS)
+            going[still] = k
+            next_link[still] = arena[at, OLDER_OF_SESSION]
+            still += 1
+        left = still
+        if left == 0:
+            break
+
+    # 4 What they say, weighted by distance to the match.
+    for k in range(speakers):
+        slot = chosen_slot[k]
+        speaker = speaks_for[nearest[slot]]
+        strength = similarity[slot] * loudness[nearest[slot]]
+        matching = (anchor[slot] - 1) & mask
+        clicks = steps[k]
+        match = MAX_SESSION
         for place in range(clicks):
-            at = walk[place]
+            if walk[k, place] == matching:
+                match = place
+        for place in range(clicks):
+            said = arena[walk[k, place], ITEM_AND_KIND]
             distance = match - place
             near = weights.after[distance] if distance >= 0 else weights.before[-distance]
-            part = strength * near * weights.kind[kinds[at]]
-            i = arena[at, ITEM]
-            t = slot_of_item[i]
-            if t >= touched or item[t] != i:
-                t = touched
+            part = strength * near * weights.kind[said & 3]
+            i = said >> KIND_BITS
+            t = slot_of(slot_of_item, item, touched, i)
+            if t == touched:
                 touched += 1
-                _take_slot(scratch, t, i)
+                _clear_slot(scratch, t)
+                prefetch(items, i)
             score[t] += part
             if t >= shared_from:
                 share[t, speaker] += part
@@ -295,9 +353,7 @@ def gather(
 
 
 @kernel
-def _take_slot(scratch: Scratch, slot: int, item: int) -> None:
-    scratch.slot_of_item[item] = slot
-    scratch.item[slot] = item
+def _clear_slot(scratch: Scratch, slot: int) -> None:
     scratch.score[slot] = 0.0
     scratch.echo[slot] = 0.0
     scratch.share[slot, :] = 0.0
@@ -308,7 +364,7 @@ def _to_unit(score: Table, item: Ints, touched: int, items: Ints, rarity: Table)
     """Weigh by the items' rarity and scale so that the largest score is 1."""
     top = 0.0
     for t in range(touched):
-        score[t] *= rarity[1, bucket_of_count(items[item[t], CLICKS])]
+        score[t] *= rarity[1, bucket_of_count(items[item[t], ITEM_CLICKS])]
         top = max(top, score[t])
     if top > 0.0:
         for t in range(touched):
@@ -349,7 +405,7 @@ def query_index(
     distinct = 0
     for back in range(length):
         i = query[length - 1 - back]
-        if i < 0 or i >= len(items) or items[i, CLICKS] == 0:
+        if i < 0 or i >= len(items) or items[i, ITEM_CLICKS] == 0:
             continue
         at = 0
         while at < distinct and known[at] != i:
@@ -408,11 +464,10 @@ def query_index(
     for t in range(touched):
         total += score[t]
     for j in range(distinct):
-        t = slot_of_item[known[j]]
-        if t >= touched or item[t] != known[j]:
-            t = touched
+        t = slot_of(slot_of_item, item, touched, known[j])
+        if t == touched:
             touched += 1
-            _take_slot(scratch, t, known[j])
+            _clear_slot(scratch, t)
         prior = total * weights.revisit[back_of_known[j]] * weights.times[times[j]]
         score[t] = score[t] * weights.seen[back_of_known[j]] + prior
 
@@ -432,24 +487,21 @@ def query_index(
 def ask_sessions(table: Addresses, query: Ints, count: int, answer: Ints) -> int:
     """:func:`query_index` with everything but the question behind ``table``: index, scratch, weights, rarity,
     sizes, and (steps per click, echo weight). Answers into ``answer`` (3, at least ``count``)."""
-    index = Index(
-        int_rows_at(table, 0), bytes_at(table, 1), int_rows_at(table, 2), int_rows_at(table, 3),
-        longs_at(table, 4),
-    )  # fmt: skip
+    index = Index(int_rows_at(table, 0), int_rows_at(table, 1), int_rows_at(table, 2), longs_at(table, 3))
     scratch = Scratch(
-        ints_at(table, 5), ints_at(table, 6), ints_at(table, 7), ints_at(table, 8), ints_at(table, 9),
-        doubles_at(table, 10), doubles_at(table, 11), ints_at(table, 12), ints_at(table, 13),
-        ints_at(table, 14), doubles_at(table, 15), doubles_at(table, 16), double_rows_at(table, 17),
-        ints_at(table, 18),
+        ints_at(table, 4), ints_at(table, 5), ints_at(table, 6), ints_at(table, 7), ints_at(table, 8),
+        doubles_at(table, 9), doubles_at(table, 10), ints_at(table, 11), int_rows_at(table, 12),
+        ints_at(table, 13), ints_at(table, 14), ints_at(table, 15), doubles_at(table, 16),
+        doubles_at(table, 17), double_rows_at(table, 18), ints_at(table, 19),
     )  # fmt: skip
     weights = Weights(
-        doubles_at(table, 19), doubles_at(table, 20), doubles_at(table, 21), doubles_at(table, 22),
-        doubles_at(table, 23), doubles_at(table, 24), doubles_at(table, 25), doubles_at(table, 26),
-        doubles_at(table, 27), doubles_at(table, 28),
+        doubles_at(table, 20), doubles_at(table, 21), doubles_at(table, 22), doubles_at(table, 23),
+        doubles_at(table, 24), doubles_at(table, 25), doubles_at(table, 26), doubles_at(table, 27),
+        doubles_at(table, 28), doubles_at(table, 29),
     )  # fmt: skip
-    rarity = double_rows_at(table, 29)
-    n = longs_at(table, 30)
-    factors = doubles_at(table, 31)
+    rarity = double_rows_at(table, 30)
+    n = longs_at(table, 31)
+    factors = doubles_at(table, 32)
     return query_index(
         index, scratch, weights, rarity, (n[0], n[1], n[2], n[3], n[4], n[5], n[6]), factors[0], factors[1],
         query, count, answer[0, :count], answer[1, :count].view(np.float32), answer[2, :count],
