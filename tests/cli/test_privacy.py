@@ -54,3 +54,21 @@ def test_one_identifier_is_needed(opportune: Opportune, data: Path) -> None:
         refused = opportune("privacy", "erase", *arguments, "--data-dir", data)
         assert refused.code == 2
         assert "pass one of --user-id, --email, --anonymous-id, --id TYPE:VALUE" in refused.err
+
+
+def test_rights_are_exercised(opportune: Opportune, data: Path) -> None:
+    who = ("--user-id", "ada-lovelace", "--data-dir", data)
+    put_right = opportune("privacy", "rectify", "city", "Basel", *who, "--why", "by letter")
+    assert "city is 'Basel', put right by command line" in put_right.out
+    assert (
+        opportune("privacy", "rectify", "age", "36", *who, "--json").json["rectified"]["age"]["value"] == 36
+    )
+    assert "city" not in opportune("privacy", "rectify", "city", "--take-back", *who).out
+    assert "restricted: yes" in opportune("privacy", "restrict", *who).out
+    assert "objects to: train" in opportune("privacy", "object", "train", *who).out
+    assert "restricted: no" in opportune("privacy", "lift", *who).out
+    assert "objects to: nothing" in opportune("privacy", "withdraw", "train", *who).out
+    assert opportune("privacy", "rights", *who, "--json").json["objections"] == []
+    assert "is not taken in any more" in opportune("privacy", "suppress", *who).out
+    assert "is taken in again" in opportune("privacy", "unsuppress", *who).out
+    assert "give the right value, or --none, or --take-back" in opportune("privacy", "rectify", "x", *who).err

@@ -285,6 +285,30 @@ def test_people_are_joined_and_taken_apart(console: Client, seen: Seen) -> None:
     assert console.get("/people/anonymous_id:a1.json").json()["id"] == "anonymous_id:a1"
 
 
+def test_rights_are_exercised_on_the_persons_page(console: Client, seen: Seen) -> None:
+    address = "/people/user_id:ada"
+    page = console.get(address).text
+    assert "Nothing is restricted and nobody objects." in page
+    form = {"identifier": "user_id:ada", "csrf": token_of(page)}
+    assert console.post("/rights", {**form, "right": "restrict", "csrf": "forged"}).status_code == 403
+    assert console.post("/rights", {**form, "right": "eat"}).status_code == 400
+    for right in ("restrict", "object train", "rectify"):
+        seen.clock.advance(1_000)
+        answer = console.post(
+            "/rights", {**form, "right": right, "trait": "plan", "value": "<tin>", "why": "by letter"}
+        )
+        assert answer.headers["location"].endswith("/people/user_id:ada?said=noted")
+    page = console.get(address).text
+    assert "Nothing is done with what is known" in page
+    assert "&lt;tin&gt;" in page
+    assert "No objection to train" in page
+    known = console.get(f"{address}.json").json()
+    assert known["traits"]["plan"]["value"] == "<tin>"
+    seen.clock.advance(1_000)
+    console.post("/rights", {**form, "right": "lift"})
+    assert console.get(f"{address}.json").json()["consent"]["restricted"] is False
+
+
 def test_a_review_is_decided(console: Client, seen: Seen) -> None:
     (review,) = console.get("/identity.json").json()["reviews"]
     assert (review["a"], review["b"], review["reason"]) == (

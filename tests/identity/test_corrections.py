@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from opportune import Engine
 from opportune.clock import FixedClock
+from opportune.engine.dump import fingerprint
 from opportune.errors import InvalidRequest
 from opportune.identity.corrections import Action, path
 from opportune.identity.links import Evidence, Link
@@ -112,6 +114,16 @@ def test_the_list_outlives_a_restart_and_a_rebuild(tmp_path: Path, clock: FixedC
         assert len(expected[0]["reviews"]) == 3
     with Engine.open(tmp_path, clock=clock) as engine:
         assert (engine.reviews(), engine.corrections()) == expected
+
+
+def test_a_rebuild_knows_what_was_said_by_hand(tmp_path: Path, clock: FixedClock) -> None:
+    with Engine.open(tmp_path, clock=clock) as engine:
+        engine.ingest([{"type": "page", "userId": "u1", "anonymousId": "a1", "messageId": "m1"}])
+        do(engine, U1, A1, "unmerge")
+        expected = fingerprint(engine.state)
+    shutil.rmtree(tmp_path / "state")
+    with Engine.open(tmp_path, clock=clock) as engine:
+        assert fingerprint(engine.state) == expected
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,42 @@ def test_a_regulation_is_carried_out_and_its_receipt_is_kept(client: httpx.Clien
     assert seen(client, "bob-the-other", "m-later-2")["verdicts"][0]["verdict"] == "stored"
 
 
+def test_a_right_is_exercised_and_taken_back(client: httpx.Client) -> None:
+    seen(client, "ada-lovelace", "m-1")
+    who = {"identifier": "user_id:ada-lovelace"}
+
+    def ask(**asked: Any) -> dict[str, Any]:
+        time.sleep(0.002)  # one word a millisecond
+        answer = client.post("/v1/privacy/rights", json=who | asked, headers=SECRET)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    assert (
+        client.post("/v1/privacy/rights", json=who | {"right": "restrict"}, headers=WRITE).status_code == 403
+    )
+    put_right = ask(right="rectify", trait="city", value="Basel", why="by letter")["rectified"]["city"]
+    assert (put_right["value"], put_right["who"], put_right["why"]) == ("Basel", "secret key", "by letter")
+    assert ask(right="restrict")["restricted"]
+    assert ask(right="object", uses=["train"])["objections"] == ["train"]
+    assert not ask(right="lift")["restricted"]
+    ask(right="withdraw", uses=["train"])
+    held = client.get("/v1/privacy/rights/user_id:ada-lovelace", headers=SECRET).json()
+    assert (held["restricted"], held["objections"]) == (False, [])
+    refused = client.post("/v1/privacy/rights", json=who | {"right": "lift"}, headers=SECRET)
+    assert (refused.status_code, refused.json()["message"]) == (400, "there is nothing to take back")
+
+
+def test_kept_out_and_let_in_again(client: httpx.Client) -> None:
+    asked = {"subjectType": "USER_ID", "subjectIds": ["ada-lovelace"]}
+    for kind, verdict in (("SUPPRESS_ONLY", "suppressed"), ("UNSUPPRESS", "stored")):
+        told = client.post("/regulations", json=asked | {"regulationType": kind}, headers=SECRET).json()
+        assert told["state"] == "FINISHED"
+        again = client.get(f"/regulations/{told['regulateId']}", headers=SECRET).json()
+        assert again == told
+        assert seen(client, "ada-lovelace", f"m-{kind}")["verdicts"][0]["verdict"] == verdict
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -13,6 +13,7 @@ from opportune.cli.serving import watch_guardrails
 from opportune.clock import DAY, FixedClock
 from opportune.engine.engine import Engine
 from opportune.errors import InvalidDefinition, NotFound
+from opportune.events.rights import Right
 from opportune.warehouse.reports import Reports
 
 EXPERIMENTS = """
@@ -71,6 +72,36 @@ def test_the_business_report_is_the_difference_times_the_treated(served: Reports
     assert found.sentence.startswith("Personalization earned")
     assert not found.check.wrong
     assert msgspec.json.decode(msgspec.json.encode(found))["held"] == found.held
+
+
+def test_who_does_not_allow_to_be_measured_is_in_no_report_until_they_do(served: Reports) -> None:
+    engine = served.engine
+    served.catch_up()
+    before = served.business()
+    rows = served.tables.connection.execute("select count(*) from events").fetchone()
+    people = ["user_id:u1", "user_id:u2", "user_id:u3"]
+
+    def all_of(right: Right, **about: list[str]) -> None:
+        engine.clock.advance(1_000)
+        for name in people:
+            engine.commit(engine.rights.exercise(right, name, who="user:officer", **about))
+        engine.flush()
+        served.catch_up()
+
+    all_of("restrict")
+    found = served.business()
+    assert found.held + found.treated == 900 - len(people)
+    order = {"order_id": "late", "revenue": 1_000.0, "products": []}
+    engine.ingest({"type": "track", "userId": "u1", "event": "Order Completed", "properties": order})
+    served.catch_up()
+    assert served.business() == found
+    all_of("lift")
+    assert served.business() == before, "what came in between is not measured afterwards"
+    assert served.tables.connection.execute("select count(*) from events").fetchone() == rows
+    all_of("object", uses=["measure"])
+    assert served.business() == found
+    assert engine.erase(*people).removed.derived_rows > 0
+    assert served.tables.connection.execute("select count(*) from held_exposures").fetchone() == (0,)
 
 
 def test_catching_up_in_slices_and_again_takes_everything_once(served: Reports) -> None:

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json, when
+from opportune.cli.rights import COMMANDS
+from opportune.cli.subject import identifier_of, subject
 from opportune.cli.target import open_target
 from opportune.errors import InvalidRequest
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group("privacy")
 def command() -> None:
-    """Erase people, prove it, and show them what is known of them."""
-
-
-def subject(function: F) -> F:
-    """Who: one option per common type of identifier, and ``--id`` for any."""
-    for option in (
-        click.option("--id", "other", default="", metavar="TYPE:VALUE", help="Any identifier."),
-        click.option("--anonymous-id", default="", help="The person of this browser."),
-        click.option("--email", default="", help="The person with this e-mail address."),
-        click.option("--user-id", default="", help="The person with this login."),
-    ):
-        function = option(function)
-    return function
-
-
-def identifier_of(user_id: str, email: str, anonymous_id: str, other: str) -> str:
-    """The one identifier that was given. Raises :class:`InvalidRequest`."""
-    given = [
-        f"{kind}:{value}"
-        for kind, value in (("user_id", user_id), ("email", email), ("anonymous_id", anonymous_id))
-        if value
-    ]
-    if other:
-        given.append(other)
-    if len(given) != 1:
-        raise InvalidRequest(
-            "one identifier, please",
-            seen=given,
-            where="--user-id",
-            remedy="pass one of --user-id, --email, --anonymous-id, --id TYPE:VALUE",
-        )
-    return given[0]
+    """Rights of people: erase them and prove it, show what is known, put it right, restrict what is done."""
 
 
 @command.command(
@@ -188,3 +156,7 @@ def verify(
     if "searched" in found:
         scan = found["searched"]
         click.echo(f"this person is meant; {scan['files']} files searched now, {scan['found']} places found")
+
+
+for one in COMMANDS:
+    command.add_command(one)

@@ -19,6 +19,7 @@ from opportune.errors import FolderInUse, InvalidRequest, StorageError
 if TYPE_CHECKING:
     from opportune import Engine
     from opportune.cli.client import Client
+    from opportune.events.rights import Right
     from opportune.identity.corrections import Action
 
 Dialect = Literal["segment", "catalog"]
@@ -56,6 +57,17 @@ class Target(Protocol):
 
     def erase(self, identifiers: Sequence[str], *, suppress: bool) -> dict[str, Any]:
         """Erase people; the signed receipt."""
+        ...
+
+    def exercise(self, right: Right, identifier: str, **about: Any) -> dict[str, Any]:
+        """Exercise a right of a person (``about``: ``trait``, ``value``, ``uses``, ``why``); what holds
+        then."""
+        ...
+
+    def rights(self, identifier: str) -> dict[str, Any]: ...
+
+    def suppress(self, identifier: str, *, lift: bool) -> None:
+        """Keep a person out from now on, or let them in again."""
         ...
 
     def holdings(self, identifier: str) -> dict[str, Any]:
@@ -174,6 +186,16 @@ class Folder:
     def discard(self, letter_id: str) -> None:
         self._engine.commit(self._engine.discard_dead_letter(letter_id))
 
+    def exercise(self, right: Right, identifier: str, **about: Any) -> dict[str, Any]:
+        self._engine.commit(self._engine.rights.exercise(right, identifier, who="command line", **about))
+        return self.rights(identifier)
+
+    def rights(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._engine.rights.of(identifier))
+
+    def suppress(self, identifier: str, *, lift: bool) -> None:
+        self._engine.rights.suppress([identifier], lift=lift)
+
     def holdings(self, identifier: str) -> dict[str, Any]:
         return _plain(self._engine.holdings(identifier))
 
@@ -236,6 +258,22 @@ class Server:
 
     def discard(self, letter_id: str) -> None:
         self._client.post(f"/v1/dead-letters/{quote(letter_id, safe='')}/discard", b"")
+
+    def exercise(self, right: Right, identifier: str, **about: Any) -> dict[str, Any]:
+        asked = {"right": right, "identifier": identifier, **about}
+        return _plain(self._client.post("/v1/privacy/rights", asked))
+
+    def rights(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._client.get(f"/v1/privacy/rights/{quote(identifier, safe=':')}"))
+
+    def suppress(self, identifier: str, *, lift: bool) -> None:
+        kind, _, value = identifier.partition(":")
+        asked = {
+            "regulationType": "UNSUPPRESS" if lift else "SUPPRESS_ONLY",
+            "subjectType": kind,
+            "subjectIds": [value],
+        }
+        self._client.post("/regulations", asked)
 
     def holdings(self, identifier: str) -> dict[str, Any]:
         return _plain(self._client.get(f"/v1/privacy/export/{quote(identifier, safe=':')}"))

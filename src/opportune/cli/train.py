@@ -123,7 +123,7 @@ def command(
     'churn' and 'clv' are scores of people (scores.yaml). The new version is a candidate; 'opportune promote'
     makes it live. Needs the `learn` extra; 'sequence' needs the `sequence` extra as well.
     """
-    from opportune.engine.history import read_entries, read_history
+    from opportune.engine.history import read_history, read_trainable
     from opportune.engine.retraining import beats, drift_of
     from opportune.engine.training import train_bundle
     from opportune.engine.versions import new_version
@@ -162,7 +162,7 @@ def command(
     if learnt_from == "impressions":
         from opportune.engine.shown import shown_lists
 
-        logged = read_entries(RealDisk(data_dir, read_only=True), definitions)
+        logged = read_trainable(RealDisk(data_dir, read_only=True), definitions)
         shown = shown_lists(logged, history.catalog, name)
     with progress_bars(as_json) as bars:
         bundle = train_bundle(

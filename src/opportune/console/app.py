@@ -30,9 +30,11 @@ from opportune.console.safety import SafetyHeaders
 from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
 from opportune.errors import InvalidRequest, NotFound, NotInstalled, OpportuneError, Overloaded, Unauthorized
+from opportune.events.rights import Right
 from opportune.events.verdicts import DUPLICATE, STORED
 from opportune.identity.corrections import EVENT_OF, Action
 from opportune.server.access import MOST_DAYS
+from opportune.server.privacy import AUDITED
 from opportune.server.sessions import Sessions
 from opportune.stores.likely import LikelyStore
 from opportune.warehouse.reports import Reports
@@ -53,6 +55,7 @@ SAID = {
     "apart": "They are two people now.",
     "still": "That link is taken back; others still join them.",
     "held": "A guard holds the link back: it waits for review below.",
+    "noted": "It is on record, and holds from now on.",
     "discarded": "The letter is discarded. Its bytes stay in the journal.",
 }
 
@@ -118,6 +121,7 @@ class _Console:
             *self._entry("/people", "person", "people", desk.person),
             *self._page("/identity", "identity", "identity", desk.identity),
             self._post("/identity", "identity", self.relink),
+            self._post("/rights", "privacy", self.exercise),
             *self._page("/decisions", "decisions", "people", desk.decisions),
             *self._entry("/decisions", "decision", "people", desk.decision),
             *self._page("/accounting", "accounting", "reports", desk.accounting),
@@ -363,6 +367,28 @@ class _Console:
         if action == "merge" and not is_one:
             said = "held"
         return self._to(request, "/identity", said, a=a, b=b)
+
+    async def exercise(self, request: Request, form: Form) -> Response:
+        """Exercise a right of a person for them, and show them again."""
+        asked = {name: form.fields.get(name, "").strip() for name in ("identifier", "why", "trait", "value")}
+        right, _, use = form.fields.get("right", "").partition(" ")
+        if right not in AUDITED:
+            raise InvalidRequest(
+                "no such right", seen=right, where="right", remedy=f"one of {', '.join(AUDITED)}"
+            )
+        known: Right = right
+        admission = self.desk.engine.rights.exercise(
+            known,
+            asked["identifier"],
+            who=form.grant.who,
+            why=asked["why"],
+            trait=asked["trait"],
+            value=asked["value"] or None,
+            uses=[use] if use else (),
+        )
+        self.audit.note(form.grant.who, AUDITED[known], [asked["identifier"]], changed=True, uses=use)
+        await self._commit(request, admission)
+        return self._to(request, f"/people/{quote(asked['identifier'], safe=':')}", "noted")
 
     async def _commit(self, request: Request, admission: Admission) -> None:
         """Through the server's writer, which groups flushes; without a server, directly."""

@@ -15,6 +15,7 @@ from opportune.clock import Clock
 from opportune.console.proposals import waiting
 from opportune.console.pulse import Pulse
 from opportune.engine.admission import Admission
+from opportune.engine.rights import Rights
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest, NotFound
@@ -66,6 +67,9 @@ class Engine(Protocol):
     def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission: ...
 
     def discard_dead_letter(self, letter_id: str) -> Admission: ...
+
+    @property
+    def rights(self) -> Rights: ...
 
     def commit(self, admission: Admission) -> None: ...
 

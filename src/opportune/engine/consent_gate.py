@@ -9,8 +9,12 @@ import msgspec
 from opportune.engine.state import State
 from opportune.events.consent import NOTHING, Statement, statement_of
 from opportune.events.event import Event, Identifier
+from opportune.events.rights import RIGHTS_EVENTS
 from opportune.profiles.consent.policy import ConsentPolicy, Standing, Use, standing
 from opportune.profiles.consent.record import Consent
+
+NOTES_WITHHELD = int(Use.ALL & ~Use.COLLECT)
+"""What a person's rights are is kept, and is nothing to measure or learn from."""
 
 
 class ConsentGate:
@@ -43,8 +47,11 @@ class ConsentGate:
         warnings: Sequence[str] = ()
         said = statement_of(event)
         if said is not NOTHING:
-            self._remember(event, said)
+            self.hear(event, said)
             warnings = self._warnings(said)
+        if event.name in RIGHTS_EVENTS:
+            event.withheld = NOTES_WITHHELD
+            return True, event, warnings
         first = identifiers[0]
         known: Iterable[Identifier]
         if not self._state.leaf(first).links:
@@ -73,7 +80,8 @@ class ConsentGate:
             return [c for i in identifiers if (c := ahead.get(i) or leaf(i).consent) is not None]
         return [c for i in identifiers if (c := leaf(i).consent) is not None]
 
-    def _remember(self, event: Event, said: Statement) -> None:
+    def hear(self, event: Event, said: Statement) -> None:
+        """What was said holds from now on, although it is not folded yet."""
         for name in event.identifiers:
             known = self._ahead.get(name) or self._state.leaf(name).consent
             consent = Consent(choices={}) if known is None else msgspec.structs.replace(known)

@@ -41,6 +41,7 @@ from opportune.engine.loading import load
 from opportune.engine.model_list import model_list
 from opportune.engine.models import Models
 from opportune.engine.queries import Queries
+from opportune.engine.rights import Rights
 from opportune.engine.served import Served
 from opportune.engine.workspace import Workspace, load_workspace
 from opportune.errors import InvalidRequest, NotFound, StorageError
@@ -55,6 +56,7 @@ from opportune.events.inline import inline_events
 from opportune.events.items import item_event
 from opportune.events.plan import EMPTY
 from opportune.events.rejected import NOT_ALLOWED, Rejected
+from opportune.events.rights import RIGHTS_EVENTS
 from opportune.events.salvage import is_writable, tidied
 from opportune.events.segment import normalize
 from opportune.events.verdicts import Verdict
@@ -74,6 +76,8 @@ from opportune.stores.disk import Disk, RealDisk
 
 ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
 """How long a shown item may be acted on and still count as the decision's outcome by last touch."""
+
+_NOT_PUBLIC = frozenset((*LINK_EVENTS, *RIGHTS_EVENTS))
 
 ERASED = "it is about somebody who was erased, or is not to be recorded"
 
@@ -158,6 +162,8 @@ class Engine(Queries):
         events keep coming."""
         self.data_dir: Path | None = None
         self._erasures: dict[str, Erasing] = {}
+        self.rights = Rights(self)
+        """What people ask for besides access and erasure."""
         self.derived_erasers: list[DerivedEraser] = []
         """What else takes erased people out of itself: tables that follow the journal."""
         self._learnt_at: Millis = 0
@@ -295,9 +301,14 @@ class Engine(Queries):
                     )
                 else:
                     event = _other(raw, dialect, source, received)
-                if is_public and event.name in LINK_EVENTS:
+                if is_public and event.name in _NOT_PUBLIC:
                     raise Rejected(
-                        NOT_ALLOWED, "only the secret key joins people by hand", "$.event", seen=event.name
+                        NOT_ALLOWED,
+                        "only the secret key joins people by hand"
+                        if event.name in LINK_EVENTS
+                        else "only the secret key says what a person's rights are",
+                        "$.event",
+                        seen=event.name,
                     )
                 noted = [f"{v.path}: {v.message}" for v in plan.admit(event)] if has_plan else None
             except Rejected as rejected:
@@ -416,11 +427,8 @@ class Engine(Queries):
         )
         if not identifiers and inline:
             identifiers = inline[-1].identifiers
-        person: PersonView = self._person(identifiers, now)
-        session = SessionView(request.session_id, inline)
-        said = read(request.context) if says_something(request.context) else NOTHING
-        if not int(self.consent.standing(person.identifiers, said).allowed) & _PERSONALIZE:
-            person, session = Refused(), SessionView("", ())
+        person = self.seen(identifiers, request.context, now)
+        session = SessionView("", ()) if type(person) is Refused else SessionView(request.session_id, inline)
         self._next_record = self.journal.next_seq
         if not 0 <= now - self._learnt_at < self.learn_every:
             self.state.models.learn()
@@ -489,6 +497,17 @@ class Engine(Queries):
         if len(found) == 1:
             return Person(state.person, found, [state.leaf(identifiers[0])])
         return self._people.get(found, [state.leaf(key) for key in found])
+
+    def seen(self, identifiers: Sequence[str], context: Mapping[str, Any], now: Millis) -> PersonView:
+        """The person as a decision may look at them: nobody, when they do not allow it, or when nothing of
+        them is ever to be recorded again."""
+        person = self._person(identifiers, now)
+        said = read(context) if says_something(context) else NOTHING
+        if not int(self.consent.standing(person.identifiers, said).allowed) & _PERSONALIZE:
+            return Refused()
+        if self.entries.has_tombstones and any(map(self.entries.suppresses, person.identifiers)):
+            return Refused()
+        return person
 
     def _decision_id(self, now: Millis) -> str:
         """The id says where the record is: the journal sequence that it will get, and a random half that
@@ -564,7 +583,8 @@ class Engine(Queries):
             properties={"who": who, "why": why[:MAX_WHY]},
         )
         found = [Verdict(0, event.message_id, verdicts.STORED)]
-        return Admission(found, [event, tally(CORRECTIONS, found)], [], now)
+        marks = [digest(event.source, event.message_id)]
+        return Admission(found, [event, tally(CORRECTIONS, found)], marks, now)
 
     # -- privacy
 

@@ -11,6 +11,7 @@ from opportune.decide.flags import Evaluation, of_experiment, of_placement, requ
 from opportune.decide.record import bounded_context
 from opportune.decide.request import DecideRequest, DecisionRecord, ExperimentInfo
 from opportune.decide.variants import attributes
+from opportune.decide.world import PersonView, Refused
 from opportune.errors import InvalidRequest, NotFound
 from opportune.events.identifiers import from_mapping
 from opportune.experiments.assignment import NOT_ASSIGNED, Assigned, Subject
@@ -59,9 +60,9 @@ def _experiment(engine: Engine, experiment: Experiment, request: DecideRequest) 
     if variants is None or not variants.assigner.is_on(experiment.id):
         return Evaluation(experiment.id, "DISABLED", "")
     now = engine.clock()
-    person = engine._person(from_mapping(request.identifiers), now)
+    person = engine.seen(from_mapping(request.identifiers), request.context, now)
     subject = Subject(
-        identifiers=person.identifiers,
+        identifiers=tuple(person.identifiers),
         session_id=request.session_id,
         exposed=person.exposed,
         attributes=lambda: attributes(person.features(now), person.traits, request.context),
@@ -70,7 +71,7 @@ def _experiment(engine: Engine, experiment: Experiment, request: DecideRequest) 
     assigned = variants.assigner.flag(experiment.id, subject, now)
     fresh = tuple(a for a in assigned.assignments if a.key and a.why == "assigned")
     if fresh:
-        _expose(engine, experiment, request, person.identifiers, Assigned(fresh, assigned.held), now)
+        _expose(engine, experiment, request, person, Assigned(fresh, assigned.held), now)
     return of_experiment(experiment, assigned if assigned.assignments else NOT_ASSIGNED)
 
 
@@ -78,7 +79,7 @@ def _expose(
     engine: Engine,
     experiment: Experiment,
     request: DecideRequest,
-    identifiers: tuple[str, ...],
+    person: PersonView,
     assigned: Assigned,
     now: int,
 ) -> None:
@@ -89,7 +90,7 @@ def _expose(
             decision_id=engine.next_decision_id(now),
             placement=FLAG + experiment.id,
             time=now,
-            identifiers=identifiers,
+            identifiers=tuple(person.identifiers),
             session_id=request.session_id,
             context=bounded_context(request.context),
             inputs={},
@@ -102,7 +103,7 @@ def _expose(
             propensities=[],
             reasons=[],
             experiment=ExperimentInfo(own.experiment, own.arm, assigned.held),
-            consent="personal",
+            consent="contextual" if isinstance(person, Refused) else "personal",
             degraded=[],
             versions={"definitions": engine.workspace.revision},
             features={},

@@ -7,12 +7,16 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from opportune.catalog.items import Catalog
+from opportune.decide.request import DecisionRecord
+from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.loading import entries_of, state_of
 from opportune.engine.models import Models
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
+from opportune.events.event import Event
 from opportune.privacy.sealing import Erased
+from opportune.profiles.consent.policy import Use
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
 from opportune.stores.records import RecordStore
@@ -57,6 +61,22 @@ def read_entries(disk: Disk, workspace: Workspace) -> Iterator[tuple[int, Entry 
     entries = entries_of(disk, workspace, state_of(store, workspace), store)
     for seq, data in journal.scan(journal.first_seq):
         yield seq, entries.decode(data)
+
+
+def read_trainable(disk: Disk, workspace: Workspace) -> Iterator[tuple[int, Entry | Erased]]:
+    """What models may be trained from: :func:`read_entries` without the people who do not allow it now,
+    whatever they allowed when it happened."""
+    state, _ = read_state(disk, workspace)
+    gate = ConsentGate(state, workspace.consent)
+    allowed: dict[str, bool] = {}
+    for seq, entry in read_entries(disk, workspace):
+        if isinstance(entry, Event | DecisionRecord) and entry.identifiers:
+            name = entry.identifiers[0]
+            if name not in allowed:
+                allowed[name] = gate.standing(state.components.members(name)).may(Use.TRAIN)
+            if not allowed[name]:
+                continue
+        yield seq, entry
 
 
 def numbering_digest(catalog: Catalog, items: int) -> str:

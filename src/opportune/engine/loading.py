@@ -72,7 +72,7 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     _recall(journal, state, entries, offset)
     checkpoints = Checkpoints(journal, store, state, clock, meta=entries.meta)
     if entries.vault is not None and store.offset > 1:
-        pending = entries.vault.tombstones[int(store.meta.get(ERASURES, 0)) :]
+        pending = [s for s in entries.vault.tombstones[int(store.meta.get(ERASURES, 0)) :] if s.erased]
         if pending:
             resume(journal, entries, state, checkpoints, pending)
     if entries.vault is not None and not disk.read_only:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.clock import DAY, Millis
-from opportune.engine.history import History, numbering_digest, read_entries, read_history
+from opportune.engine.history import History, numbering_digest, read_history, read_trainable
 from opportune.engine.versions import Versions, new_version
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
@@ -162,7 +162,7 @@ def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _M
     seen: list[int] = []
 
     def events() -> Iterator[Event]:
-        for seq, entry in read_entries(disk, workspace):
+        for seq, entry in read_trainable(disk, workspace):
             seen[:] = [seen[0] if seen else seq, seq]
             if isinstance(entry, Event) and entry.identifiers and not entry.withheld:
                 yield entry

@@ -93,6 +93,7 @@ class Queries:
                 for name, t in sorted(person.golden.items())
                 if t.value is not None
             },
+            "rectified": {name: msgspec.structs.asdict(one) for name, one in sorted(leaf.rectified.items())},
             "features": person.features(now),
             "session": {
                 **msgspec.to_builtins(person.session_state(now)),

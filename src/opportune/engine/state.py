@@ -40,7 +40,7 @@ from opportune.stores.cache import RecordCache
 RECENT = 500
 """Events and decisions kept at hand for live views, by sequence number."""
 
-_COLLECT, _TRAIN = int(Use.COLLECT), int(Use.TRAIN)
+_COLLECT, _MEASURE, _TRAIN = int(Use.COLLECT), int(Use.MEASURE), int(Use.TRAIN)
 """As plain values: flags cost more to compare than most of a fold."""
 
 KINDS: dict[str, Kind] = {"view": Kind.VIEW, "cart": Kind.CART, "buy": Kind.BUY}
@@ -170,16 +170,16 @@ class State:
                     number = self.catalog.number(line.item_id)
                     if number >= 0:
                         self.models.touch(event.identifiers[0], number, kind, event.time, event.session_id)
-            if self.item.concerns(event.name):
+            if self.item.concerns(event.name) and not event.withheld & _MEASURE:
                 for item_id, own in _by_item(lines):
                     record = records.touch(keys.ITEM + item_id)
                     if seq > record.offset:
                         self.item.fold(record, event, seq, own)
-        if event.decision_id:
+        if event.decision_id and not event.withheld & _MEASURE:
             outcomes: DecisionOutcomes = records.touch(keys.OUTCOMES + event.decision_id)
             if seq > outcomes.offset:
                 outcomes.fold(event, seq)
-            if self.bandits.running:
+            if self.bandits.running and not event.withheld & _TRAIN:
                 came = [(outcome.kind, outcome.item_id) for outcome in outcomes_of(event)]
                 if came:
                     self.bandits.outcome(seq, event.decision_id, event.time, came)

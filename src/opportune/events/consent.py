@@ -21,12 +21,14 @@ import msgspec
 
 from opportune.events import tcf
 from opportune.events.event import Event
+from opportune.events.rights import RESERVED, RIGHTS_EVENTS, choices_of
 
 UPDATE_EVENTS = frozenset({"consent_updated", "Segment Consent Preference Updated"})
 SIGNALS = ("consent", "consentManagement", "gdpr_consent", "gpc")
 """Keys of the context that say something about consent."""
 GPC = "gpc"
 _SIGNALS = frozenset(SIGNALS)
+_SPEAKING = UPDATE_EVENTS | RIGHTS_EVENTS
 MAX_CATEGORIES = 64
 MAX_CHARS = 100
 
@@ -46,13 +48,16 @@ NOTHING = Statement()
 
 def says_something(context: Mapping[str, Any], name: str = "") -> bool:
     """Whether there is anything to read. 0.1 us."""
-    return not _SIGNALS.isdisjoint(context) or name in UPDATE_EVENTS
+    return not _SIGNALS.isdisjoint(context) or name in _SPEAKING
 
 
 def statement_of(event: Event) -> Statement:
     """What the event says about consent; :data:`NOTHING` for nearly all."""
     if not says_something(event.context, event.name):
         return NOTHING
+    if event.name in RIGHTS_EVENTS:
+        choices = choices_of(event)
+        return Statement(choices) if choices else NOTHING
     more = event.properties.get("categories") if event.name in UPDATE_EVENTS else None
     return read(event.context, more)
 
@@ -113,6 +118,8 @@ def _add(said: dict[str, bool], categories: Mapping[Any, Any], problems: list[st
     for name, allowed in categories.items():
         if not isinstance(name, str) or not isinstance(allowed, bool) or len(name) > MAX_CHARS:
             problems.append(f"consent to {name!r:.40} must be true or false, saw {allowed!r:.40}")
+        elif name.startswith(RESERVED):
+            problems.append(f"no consent category may begin with {RESERVED!r}, saw {name!r:.40}")
         elif name in said:
             said[name] = said[name] and allowed
         elif len(said) < MAX_CATEGORIES:

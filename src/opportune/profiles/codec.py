@@ -17,7 +17,17 @@ from opportune.events.event import Identifier
 from opportune.identity.links import Evidence
 from opportune.profiles.consent.record import Consent
 from opportune.profiles.exposed import Exposed
-from opportune.profiles.leaf import TOUCH_KINDS, CartLine, Claims, Exposure, Leaf, Search, Touch, Trait
+from opportune.profiles.leaf import (
+    TOUCH_KINDS,
+    CartLine,
+    Claims,
+    Exposure,
+    Leaf,
+    Rectified,
+    Search,
+    Touch,
+    Trait,
+)
 
 FORMAT = 1
 
@@ -58,6 +68,7 @@ class Packed(msgspec.Struct, array_like=True):
     consent: Consent | None = None
     told: dict[str, Claims] = {}
     slot: int = -1
+    rectified: dict[str, Rectified] = {}
 
 
 _BIG = 1
@@ -93,6 +104,7 @@ def encode(leaf: Leaf, life: list[Any], rows: dict[int, list[Any]]) -> bytes:
         leaf.consent,
         leaf.told,
         leaf.slot,
+        leaf.rectified,
     )
     head = (FORMAT, leaf.layout, leaf.offset, leaf.first_seen, leaf.newest)
     by_key = [(key, rows[key]) for key in sorted(rows)]
@@ -144,6 +156,7 @@ def decode(data: bytes) -> Leaf:
         consent=p.consent,
         told=p.told,
         slot=p.slot,
+        rectified=p.rectified,
     )
 
 

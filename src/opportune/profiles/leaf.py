@@ -107,6 +107,18 @@ class Claims(msgspec.Struct, frozen=True, array_like=True):
     withdrawn: Millis = NEVER
 
 
+class Rectified(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A trait put right at the person's request: it stands whatever else is said, until the correction is
+    taken back (``stands`` false). ``None`` as the value says that there is none."""
+
+    value: Any
+    time: Millis
+    message_id: str
+    who: str
+    why: str
+    stands: bool = True
+
+
 class CartLine(NamedTuple):
     """The last thing that happened to an item in the cart; a ``quantity`` of 0 took it out (or bought it)."""
 
@@ -128,6 +140,7 @@ class Leaf(msgspec.Struct):
     ``consent`` is what was said about consent under the identifier: judged leaf by leaf, never combined.
 
     ``told`` is what was said of traits that have a rule (``golden.py``).
+    ``rectified`` are the traits that were put right (``rectified.py``).
     ``slot`` is the key that seals the leaf's entries in the journal, -1 for none.
 
     ``layout`` says which features ``rows`` and ``life`` were made for; ``due`` is the minute at which rows
@@ -154,11 +167,12 @@ class Leaf(msgspec.Struct):
     consent: Consent | None = None
     told: dict[str, Claims] = {}
     slot: int = -1
+    rectified: dict[str, Rectified] = {}
 
     @property
     def empty(self) -> bool:
         """Whether it holds nothing but links: the leaf of an identifier that was never the strongest."""
-        return self.newest == NEVER and not self.exposures
+        return self.newest == NEVER and not self.exposures and not self.rectified
 
     @property
     def events(self) -> int:

@@ -10,6 +10,7 @@ from opportune.clock import Millis
 from opportune.events.event import Identifier
 from opportune.profiles.golden import golden
 from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch, Trait
+from opportune.profiles.rectified import put_right
 from opportune.profiles.schema import ProfileSchema, trim
 from opportune.profiles.session import SessionState, session_state, session_touches
 
@@ -79,11 +80,12 @@ class Person:
 
     @property
     def golden(self) -> Mapping[str, Trait]:
-        """Every trait with the value that stands, its source and time."""
+        """Every trait with the value that stands, its source and time. What was put right stands first."""
         leaf = self.leaf
-        if not leaf.told:
-            return leaf.traits
-        return golden(leaf.traits, leaf.told, self.schema.survivorship)
+        traits: Mapping[str, Trait] = leaf.traits
+        if leaf.told:
+            traits = golden(traits, leaf.told, self.schema.survivorship)
+        return put_right(traits, leaf.rectified) if leaf.rectified else traits
 
     def session(self, now: Millis, session_id: str = "") -> list[Touch]:
         """The touches of the current visit that are about items, oldest first. See ``session.py``."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from opportune.clock import Millis
 from opportune.events.event import Event, Line
+from opportune.events.rights import RECTIFIED, RIGHTS_EVENTS
 from opportune.identity.links import LINK_EVENTS
 from opportune.profiles.accumulators import Accumulator, Affinity, Preference
 from opportune.profiles.definitions import Feature
@@ -66,12 +67,14 @@ class Work:
 
 
 class Plan:
-    """The work that an event of one name causes, to a row and to the state without windows."""
+    """The work that an event of one name causes, to a row and to the state without windows. ``is_note`` says
+    something about the person and is nothing that they did."""
 
-    __slots__ = ("dismisses", "identity_only", "life", "row", "searches", "touch")
+    __slots__ = ("dismisses", "is_note", "life", "rectifies", "row", "searches", "touch")
 
     def __init__(self, name: str, slots: Sequence[Slot]) -> None:
-        self.identity_only = name in LINK_EVENTS
+        self.is_note = name in LINK_EVENTS or name in RIGHTS_EVENTS
+        self.rectifies = name == RECTIFIED
         self.touch = TOUCHES.get(name, "")
         self.dismisses = name in DISMISSALS
         self.searches = name in SEARCHES

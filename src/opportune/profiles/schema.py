@@ -45,6 +45,7 @@ from opportune.profiles.recent import (
     merge_names,
     trim_greatest,
 )
+from opportune.profiles.rectified import fold_rectified, merge_rectified
 from opportune.profiles.traits import fold_traits, merge_traits
 from opportune.profiles.windows import (
     LEVEL_BITS,
@@ -147,7 +148,9 @@ class ProfileSchema:
         relinked = (
             of_person and len(event.identifiers) > 1 and fold_links(leaf.links, event, event.identifiers[0])
         )
-        if plan.identity_only:
+        if plan.is_note:
+            if plan.rectifies and of_person:
+                fold_rectified(leaf.rectified, event)
             return relinked
         time = event.time
         minute = time // MINUTE
@@ -363,6 +366,8 @@ class ProfileSchema:
             out.traits = merge_traits(out.traits, leaf.traits, MAX_TRAITS)
         if leaf.told:
             out.told = combine_told(out.told, leaf.told)
+        if leaf.rectified:
+            out.rectified = merge_rectified(out.rectified, leaf.rectified)
         if leaf.exposed:
             out.exposed = merge_exposed(out.exposed, leaf.exposed)
         for other, evidence in leaf.links.items():
@@ -392,6 +397,7 @@ class ProfileSchema:
             {key: arms.copy() for key, arms in leaf.exposed.items()},
             leaf.due,
             told=leaf.told.copy(),
+            rectified=leaf.rectified.copy(),
         )
 
     # read ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from opportune.decide.flags import Evaluation
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.engine.admission import Admission
 from opportune.engine.erasing import Erasing
+from opportune.engine.rights import Rights
 from opportune.identity.corrections import Action, Together
 from opportune.privacy.receipt import Receipt
 
@@ -104,6 +105,11 @@ class Queries(Protocol):
         ...
 
     def discard_dead_letter(self, letter_id: str) -> Admission: ...
+
+    @property
+    def rights(self) -> Rights:
+        """What people ask for besides access and erasure."""
+        ...
 
     def holdings(self, identifier: str) -> dict[str, Any]:
         """Everything that is held about a person. Raises ``NotFound``."""

@@ -9,23 +9,35 @@ from urllib.parse import unquote
 
 import msgspec
 
+from opportune.engine.admission import Receipt
 from opportune.engine.erasing import Erasing
 from opportune.errors import InvalidRequest, OpportuneError
 from opportune.events.identifiers import custom_kind
+from opportune.events.rights import Right
 from opportune.server.body import body_of
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
 from opportune.server.decisions import wrong_shape
+from opportune.server.pending import Pending
 from opportune.server.service import Service
 
 log = logging.getLogger("opportune.privacy")
 
 MOST_SUBJECTS = 5_000
-Regulation = Literal["DELETE_ONLY", "SUPPRESS_WITH_DELETE"]
+AUDITED: dict[Right, str] = {
+    "rectify": "person.rectified",
+    "restrict": "person.restricted",
+    "lift": "person.unrestricted",
+    "object": "person.objected",
+    "withdraw": "person.withdrew",
+}
+"""How the audit log calls each right that was exercised."""
+Regulation = Literal["DELETE_ONLY", "SUPPRESS_WITH_DELETE", "SUPPRESS_ONLY", "UNSUPPRESS"]
 
 
 class RegulationRequest(msgspec.Struct, rename="camel"):
     """Segment's shape. ``subject_type`` is an identifier type: ``USER_ID``, ``ANONYMOUS_ID``, ``EMAIL``.
-    ``DELETE_ONLY`` erases, ``SUPPRESS_WITH_DELETE`` also refuses whatever comes later."""
+    ``DELETE_ONLY`` erases, ``SUPPRESS_WITH_DELETE`` also refuses whatever comes later; ``SUPPRESS_ONLY`` only
+    refuses, and ``UNSUPPRESS`` takes in again."""
 
     regulation_type: Regulation
     subject_ids: list[str]
@@ -60,6 +72,13 @@ def regulate(service: Service, call: Call) -> Reply:
         )
     kind = custom_kind(asked.subject_type)
     names = [f"{kind}:{value}" for value in asked.subject_ids]
+    if asked.regulation_type in ("SUPPRESS_ONLY", "UNSUPPRESS"):
+        lifts = asked.regulation_type == "UNSUPPRESS"
+        service.audit.note(
+            call.who, "person.unsuppressed" if lifts else "person.suppressed", names, changed=True
+        )
+        stone = service.engine.rights.suppress(names, lift=lifts)
+        return json_reply(Regulated(stone.id, "FINISHED"), 200, NO_STORE)
     erasing = service.engine.erasing(
         names,
         suppress=asked.regulation_type == "SUPPRESS_WITH_DELETE",
@@ -85,10 +104,57 @@ def holdings(service: Service, call: Call) -> Reply:
     return json_reply(service.engine.holdings(identifier), 200, NO_STORE)
 
 
+class RightsRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``identifier`` is ``type:value``. ``rectify`` sets ``trait`` to ``value`` (null: there is none);
+    ``restrict`` freezes, ``lift`` ends that; ``object`` is against ``uses``, ``withdraw`` takes that back, or
+    the correction of ``trait``. ``why`` is a sentence for the record: the evidence."""
+
+    identifier: str
+    right: Right
+    trait: str = ""
+    value: Any = None
+    uses: list[str] = []
+    why: str = ""
+
+
+_decode_rights = msgspec.json.Decoder(RightsRequest).decode
+
+
+def exercise(service: Service, call: Call) -> Pending[Reply]:
+    """A right of a person; what holds then. Raises :class:`NotFound` for somebody unknown."""
+    try:
+        asked = _decode_rights(body_of(call, service.limits.body_bytes))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise wrong_shape(error) from error
+    engine = service.engine
+    admission = engine.rights.exercise(
+        asked.right, asked.identifier, who=call.who, why=asked.why, trait=asked.trait, value=asked.value,
+        uses=asked.uses,
+    )  # fmt: skip
+    service.audit.note(
+        call.who, AUDITED[asked.right], [asked.identifier], changed=True, trait=asked.trait,
+        uses=" ".join(asked.uses),
+    )  # fmt: skip
+
+    def told(_: Receipt) -> Reply:
+        return json_reply(engine.rights.of(asked.identifier), 200, NO_STORE)
+
+    return service.writer.commit(admission).map(told)
+
+
+def rights(service: Service, call: Call) -> Reply:
+    """What is restricted, objected to and put right. Raises :class:`NotFound`."""
+    identifier = unquote(call.param("identifier"))
+    service.audit.note(call.who, "rights.read", [identifier])
+    return json_reply(service.engine.rights.of(identifier), 200, NO_STORE)
+
+
 def regulation(service: Service, call: Call) -> Reply:
     """How far it has come. Raises :class:`NotFound`."""
     regulate_id = call.param("regulate_id")
     service.audit.note(call.who, "erasure.read", erasure=regulate_id[:64])
+    if service.engine.rights.suppression(regulate_id) is not None:
+        return json_reply(Regulated(regulate_id, "FINISHED"), 200, NO_STORE)
     found = service.engine.erasure(regulate_id)
     if isinstance(found, Erasing):
         state: Literal["FAILED", "RUNNING"] = "FAILED" if found.failure else "RUNNING"

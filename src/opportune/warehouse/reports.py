@@ -18,6 +18,7 @@ from opportune.experiments.statistics.intervals import Interval
 from opportune.experiments.statistics.ratio_check import RatioCheck
 from opportune.experiments.switch import listed
 from opportune.privacy.sealing import Erased
+from opportune.profiles.consent.policy import Use
 from opportune.warehouse.report import Report, report
 from opportune.warehouse.tables import FILE, FOLDER, Tables, connect
 
@@ -77,7 +78,13 @@ class Reports:
         found: Iterator[tuple[int, Entry | Erased]] = (
             (seq, decode(data)) for seq, data in islice(journal.scan(start), most)
         )
-        return tables.follow(found, lambda identifier: self.engine.component(identifier).identifiers)
+        members = self.engine.state.components.members
+        standing = self.engine.consent.standing
+        return tables.follow(
+            found,
+            lambda identifier: self.engine.component(identifier).identifiers,
+            lambda identifier: standing(members(identifier)).may(Use.MEASURE),
+        )
 
     def erase(self, identifiers: Sequence[str]) -> int:
         """Take people out of the tables; how many rows they had. On the engine's thread."""

@@ -1,7 +1,8 @@
 """Exposures, events and people as DuckDB tables that follow the journal: each entry once, whatever happens.
 
 Rows and the offset that they reach are written in one transaction; a follower that dies goes on where the
-last whole one ended. The tables hold hashes of identifiers, never the identifiers.
+last whole one ended. The tables hold hashes of identifiers, never the identifiers. Rows of people who do not
+allow to be measured wait in tables beside, which no report reads, until they do.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ import numpy as np
 from opportune.decide.request import DecisionRecord
 from opportune.engine.entries import Entry
 from opportune.errors import NotInstalled
+from opportune.events.consent import NOTHING, statement_of
 from opportune.events.event import Event
 from opportune.privacy.sealing import Erased
+from opportune.profiles.consent.policy import Use
 
 FOLDER = "derived"
 FILE = "experiments.duckdb"
+_MEASURE = int(Use.MEASURE)
 BATCH = 50_000
 """Entries per transaction."""
+
+MayMeasure = Callable[[str], bool]
+"""Whether the person of an identifier allows to be measured now."""
 
 ComponentOf = Callable[[str], Iterable[str]]
 """The identifiers of the person that an identifier belongs to, strongest first."""
@@ -37,6 +44,8 @@ create table if not exists exposures (
 create table if not exists events (
     seq bigint, time bigint, leaf ubigint, session ubigint, name varchar, value double, late_ms bigint);
 create table if not exists people (leaf ubigint primary key, person ubigint);
+create table if not exists held_exposures as select * from exposures limit 0;
+create table if not exists held_events as select * from events limit 0;
 """
 
 
@@ -83,10 +92,14 @@ class Tables:
         return int(row[0]) if row and row[0] is not None else 1
 
     def follow(
-        self, entries: Iterable[tuple[int, Entry | Erased]], component_of: ComponentOf | None = None
+        self,
+        entries: Iterable[tuple[int, Entry | Erased]],
+        component_of: ComponentOf | None = None,
+        may_measure: MayMeasure | None = None,
     ) -> int:
         """Take in journal entries from :attr:`reached` on; how many. Entries before it are skipped, so giving
-        the same again changes nothing. ``component_of`` tells who is who now."""
+        the same again changes nothing. ``component_of`` tells who is who now, ``may_measure`` whom it is
+        allowed to count."""
         taken = 0
         batch: list[tuple[int, Entry | Erased]] = []
         start = self.reached
@@ -95,22 +108,31 @@ class Tables:
                 continue
             batch.append((seq, entry))
             if len(batch) >= BATCH:
-                taken += self._take(batch, component_of)
+                taken += self._take(batch, component_of, may_measure)
                 batch = []
-        return taken + (self._take(batch, component_of) if batch else 0)
+        return taken + (self._take(batch, component_of, may_measure) if batch else 0)
 
-    def _take(self, batch: list[tuple[int, Entry | Erased]], component_of: ComponentOf | None) -> int:
+    def _take(
+        self,
+        batch: list[tuple[int, Entry | Erased]],
+        component_of: ComponentOf | None,
+        may_measure: MayMeasure | None,
+    ) -> int:
         exposures: list[tuple[Any, ...]] = []
         events: list[tuple[Any, ...]] = []
         linked: set[str] = set()
+        asked: set[str] = set()
         for seq, entry in batch:
             if type(entry) is Event:
-                if entry.identifiers:
+                if entry.identifiers and statement_of(entry) is not NOTHING:
+                    asked.update(entry.identifiers)
+                if entry.identifiers and not entry.withheld & _MEASURE:
                     events.append(_event_row(seq, entry))
                     if len(entry.identifiers) > 1:
                         linked.update(entry.identifiers)
             elif type(entry) is DecisionRecord and entry.assignments:
                 exposures += _exposure_rows(seq, entry)
+                asked.update(entry.identifiers[:1])
         people: dict[int, int] = {}
         for identifier in linked if component_of is not None else ():
             if key_of(identifier) in people:
@@ -125,12 +147,35 @@ class Tables:
             self._insert("exposures", exposures, _EXPOSURE_TYPES)
             self._insert("events", events, _EVENT_TYPES)
             self._insert("people", list(people.items()), (np.uint64, np.uint64), verb="insert or replace")
+            if component_of is not None and may_measure is not None:
+                self._hold(linked | asked, component_of, may_measure)
             connection.execute("insert into reached values (?)", [batch[-1][0] + 1])
             connection.execute("commit")
         except BaseException:
             connection.execute("rollback")
             raise
         return len(batch)
+
+    def _hold(self, asked: set[str], component_of: ComponentOf, may_measure: MayMeasure) -> None:
+        """Put the rows of these people where they belong now."""
+        leaves: dict[bool, set[int]] = {True: set(), False: set()}
+        for identifier in asked:
+            members = [key_of(member) for member in component_of(identifier)]
+            leaves[may_measure(identifier)].update(members)
+        for (source, target), moved in (
+            (("exposures", "held_exposures"), leaves[False]),
+            (("events", "held_events"), leaves[False]),
+            (("held_exposures", "exposures"), leaves[True]),
+            (("held_events", "events"), leaves[True]),
+        ):
+            which = "where leaf in (select unnest(?::ubigint[]))"
+            if not moved or (source.startswith("held") and self._is_empty(source)):
+                continue
+            self.connection.execute(f"insert into {target} select * from {source} {which}", [list(moved)])
+            self.connection.execute(f"delete from {source} {which}", [list(moved)])
+
+    def _is_empty(self, table: str) -> bool:
+        return self.connection.execute(f"select 1 from {table} limit 1").fetchone() is None
 
     def erase(self, identifiers: Iterable[str]) -> int:
         """Take out every row of these leaves, for good; how many rows there were."""
@@ -139,8 +184,10 @@ class Tables:
         connection.execute("begin")
         try:
             rows = 0
-            for table, column in (("exposures", "leaf"), ("exposures", "unit"), ("events", "leaf"),
-                                  ("people", "leaf"), ("people", "person")):  # fmt: skip
+            for table, column in (
+                ("exposures", "leaf"), ("exposures", "unit"), ("events", "leaf"), ("held_exposures", "leaf"),
+                ("held_exposures", "unit"), ("held_events", "leaf"), ("people", "leaf"), ("people", "person"),
+            ):  # fmt: skip
                 told = connection.execute(
                     f"delete from {table} where {column} in (select unnest(?::ubigint[]))", [leaves]
                 ).fetchone()

@@ -11,6 +11,7 @@ import msgspec
 from opportune.config.definitions import parse
 from opportune.errors import InvalidDefinition
 from opportune.events.consent import GPC, Statement
+from opportune.events.rights import RESERVED, RESTRICTION
 from opportune.profiles.consent.record import Choice, Consent
 
 UseName = Literal["collect", "personalize", "measure", "train", "share"]
@@ -99,17 +100,23 @@ class ConsentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def knows(self, category: str) -> bool:
         """Whether any purpose goes by this category."""
-        return category == GPC or any(
-            category == n or category in p.categories for n, p in self.purposes.items()
+        return (
+            category == GPC
+            or category.startswith(RESERVED)
+            or any(category == n or category in p.categories for n, p in self.purposes.items())
         )
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What may be done with a person now, and why: for each purpose whether it is allowed and by what."""
+    """What may be done with a person now, and why: for each purpose whether it is allowed and by what.
+    ``restricted``: what is known is kept and nothing is done with it. ``objections`` are uses refused for
+    themselves, whatever the purposes say."""
 
     allowed: Use
     purposes: dict[str, tuple[bool, str]] = {}
     jurisdiction: str = ""
+    restricted: bool = False
+    objections: tuple[str, ...] = ()
 
     def may(self, use: Use) -> bool:
         return self.allowed & use == use
@@ -119,6 +126,8 @@ class Standing(msgspec.Struct, frozen=True):
             "uses": {name: bool(self.allowed & (1 << i)) for i, name in enumerate(USES)},
             "purposes": {n: {"allowed": ok, "because": why} for n, (ok, why) in self.purposes.items()},
             "jurisdiction": self.jurisdiction or None,
+            "restricted": self.restricted,
+            "objections": list(self.objections),
         }
 
 
@@ -126,7 +135,8 @@ def standing(policy: ConsentPolicy, records: Sequence[Consent], now: Statement |
     """Judge what was said under a person's identifiers, and in the event or request at hand.
 
     The stricter wins: one identifier's no is the person's no. A use is allowed when no purpose that governs
-    it is refused. Nothing is collected that nothing may be done with. 3 us without statements.
+    it is refused and nobody objected to it. Nothing is collected that nothing may be done with; under a
+    restriction what comes is kept and nothing is done with it. 3 us without statements.
     """
     said = [*records]
     if now is not None and (now.choices or now.jurisdiction):
@@ -147,9 +157,15 @@ def standing(policy: ConsentPolicy, records: Sequence[Consent], now: Statement |
             allowed &= ~Use.of(purpose.uses)
     if any(GPC in r.choices for r in said):
         allowed &= ~Use.of(policy.gpc_denies)
+    refused = {c[1:] for r in said for c, word in r.choices.items() if c[0] == RESERVED and not word.allowed}
+    objections = tuple([name for name in USES if name in refused])
+    allowed &= ~Use.of(objections)
     if allowed & ~Use.COLLECT == Use.NONE:
         allowed = Use.NONE
-    return Standing(allowed, purposes, places[0] if places else "")
+    restricted = RESTRICTION[1:] in refused
+    if restricted:
+        allowed &= Use.COLLECT
+    return Standing(allowed, purposes, places[0] if places else "", restricted, objections)
 
 
 def _judged(name: str, purpose: Purpose, said: Sequence[Consent], silence: bool) -> tuple[bool, str]:

@@ -7,9 +7,11 @@ import msgspec
 from opportune.clock import Millis
 from opportune.events.consent import Statement
 from opportune.events.event import Event
+from opportune.events.rights import RESERVED
 
 MAX_KEPT = 128
-"""Categories kept; beyond it those with the largest names go, whatever the order of arrival."""
+"""Categories kept; beyond it those with the largest names go, whatever the order of arrival. Restrictions and
+objections never go."""
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -48,4 +50,4 @@ class Consent(msgspec.Struct, array_like=True):
         if where and (event.time, where) > (self.located, self.jurisdiction):
             self.jurisdiction, self.located = where, event.time
         while len(self.choices) > MAX_KEPT:
-            del self.choices[max(self.choices)]
+            del self.choices[max(c for c in self.choices if not c.startswith(RESERVED))]
