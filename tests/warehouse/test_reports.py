@@ -74,10 +74,16 @@ def test_the_business_report_is_the_difference_times_the_treated(served: Reports
     assert msgspec.json.decode(msgspec.json.encode(found))["held"] == found.held
 
 
+def sums(served: Reports) -> tuple[int, int, float, float]:
+    """People held and treated, and money per person to a millionth: a sum depends on its order beyond."""
+    found = served.business()
+    return found.held, found.treated, round(found.per_held, 6), round(found.per_treated, 6)
+
+
 def test_who_does_not_allow_to_be_measured_is_in_no_report_until_they_do(served: Reports) -> None:
     engine = served.engine
     served.catch_up()
-    before = served.business()
+    before = sums(served)
     rows = served.tables.connection.execute("select count(*) from events").fetchone()
     people = ["user_id:u1", "user_id:u2", "user_id:u3"]
 
@@ -89,17 +95,17 @@ def test_who_does_not_allow_to_be_measured_is_in_no_report_until_they_do(served:
         served.catch_up()
 
     all_of("restrict")
-    found = served.business()
-    assert found.held + found.treated == 900 - len(people)
+    found = sums(served)
+    assert found[0] + found[1] == 900 - len(people)
     order = {"order_id": "late", "revenue": 1_000.0, "products": []}
     engine.ingest({"type": "track", "userId": "u1", "event": "Order Completed", "properties": order})
     served.catch_up()
-    assert served.business() == found
+    assert sums(served) == found
     all_of("lift")
-    assert served.business() == before, "what came in between is not measured afterwards"
+    assert sums(served) == before, "what came in between is not measured afterwards"
     assert served.tables.connection.execute("select count(*) from events").fetchone() == rows
     all_of("object", uses=["measure"])
-    assert served.business() == found
+    assert sums(served) == found
     assert engine.erase(*people).removed.derived_rows > 0
     assert served.tables.connection.execute("select count(*) from held_exposures").fetchone() == (0,)
 
