@@ -99,6 +99,8 @@ class Catalog:
         self._followers: list[set[int]] = []
         self._labels: dict[str, tuple[str, str]] = {}
         self._names: dict[int, str] = {}
+        self.hidden: frozenset[str] = frozenset()
+        """Attributes that :meth:`public` leaves out, besides private ones."""
         self._prepared = 0
         self._available = np.ones(64, dtype=np.bool_)
         self._listed = np.zeros(64, dtype=np.bool_)
@@ -275,7 +277,7 @@ class Catalog:
         shown: dict[str, Any] = {"item_id": item_id} if _is_short(item_id) else {}
         for name in sorted(attributes):
             value = attributes[name][0]
-            if value is not None and name[:1] != "_" and _is_short(value):
+            if value is not None and name[:1] != "_" and _is_short(value) and name not in self.hidden:
                 shown[name] = value
         return shown
 

@@ -176,8 +176,9 @@ def _people(data_dir: Path, workspace: Path | None) -> list[tuple[str, dict[str,
     from opportune.engine.workspace import load_workspace
     from opportune.stores.disk import RealDisk
 
-    state, _ = read_state(RealDisk(data_dir, read_only=True), load_workspace(workspace))
-    return list(people(state))
+    definitions = load_workspace(workspace)
+    state, _ = read_state(RealDisk(data_dir, read_only=True), definitions)
+    return list(people(state, definitions.fence.hidden("traits", "matching")))
 
 
 @command.command(

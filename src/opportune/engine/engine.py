@@ -442,6 +442,11 @@ class Engine(Queries):
             for decision, _ in answers:
                 decision.degraded.append(f"record: {error.what}")
         self._drain()
+        if request.explain:
+            for decision, _ in answers:
+                told = decision.explanation
+                if isinstance(told, dict):
+                    told["features"] = self.workspace.fence.without_features(told["features"], "explanations")
         if left_out:
             for decision, _ in answers:
                 decision.degraded.extend(left_out)

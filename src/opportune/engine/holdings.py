@@ -24,7 +24,7 @@ def holdings(engine: Engine, identifier: str) -> dict[str, Any]:
     journal number. O(journal). Raises :class:`NotFound` for somebody unknown."""
     key = named(identifier)
     engine.settle()
-    profile = engine.profile(key)
+    profile = engine.profile(key, whole=True)
     members = engine.component(key).identifiers
     slots = {slot for name in members if (slot := engine.state.leaf(name).slot) >= 0}
     traced = trace(engine.journal, engine.entries, members, slots, patterns=needles(members))

@@ -143,6 +143,7 @@ def state_of(store: RecordStore, workspace: Workspace) -> State:
     schemas["person"].scores = dict(workspace.scores)
     schemas["person"].survivorship = workspace.identity.traits
     catalog = Catalog()
+    catalog.hidden = workspace.fence.hidden("item", "exports")
     if NUMBERING_BLOB in blobs:
         catalog.import_numbering(store.read_blob(NUMBERING_BLOB))
         names = [RECORD_PREFIX + item_id for item_id in catalog.ids]

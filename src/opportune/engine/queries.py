@@ -30,6 +30,7 @@ from opportune.events.identifiers import parse
 from opportune.identity.components import Component, resolve
 from opportune.identity.corrections import Together, together
 from opportune.identity.links import UNLINKED
+from opportune.privacy.sensitive import HIDDEN
 from opportune.profiles.golden import told
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.person import Person
@@ -58,9 +59,9 @@ class Queries:
         """Every item, as it stands."""
         return self.state.catalog
 
-    def profile(self, identifier: str) -> dict[str, Any]:
+    def profile(self, identifier: str, *, whole: bool = False) -> dict[str, Any]:
         """All that is known of the person with this identifier (``user_id:u1``), with the evidence of who
-        they are. Raises :class:`NotFound`."""
+        they are; what is sensitive only when ``whole``. Raises :class:`NotFound`."""
         key = parse(identifier)
         component = self.component(key)
         leaves = [self.state.leaf(name) for name in component.identifiers]
@@ -73,6 +74,22 @@ class Queries:
             )
         now = self.clock()
         leaf = person.leaf
+        found = self._profile(component, leaves, person, leaf, now)
+        return found if whole else self._fenced(found)
+
+    def _fenced(self, found: dict[str, Any]) -> dict[str, Any]:
+        """A profile for colleagues: without what is sensitive."""
+        fence = self.workspace.fence
+        for name in fence.hidden("traits", "profiles"):
+            for part in (found["traits"], found["rectified"]):
+                if name in part:
+                    part[name] = {**part[name], "value": HIDDEN, "said": []}
+        found["features"] = fence.without_features(found["features"], "profiles")
+        return found
+
+    def _profile(
+        self, component: Component, leaves: Sequence[Leaf], person: Person, leaf: Leaf, now: Millis
+    ) -> dict[str, Any]:
         return {
             "id": component.person_id,
             "identifiers": [
@@ -94,7 +111,7 @@ class Queries:
                 if t.value is not None
             },
             "rectified": {name: msgspec.structs.asdict(one) for name, one in sorted(leaf.rectified.items())},
-            "features": person.features(now),
+            "features": dict(person.features(now)),
             "session": {
                 **msgspec.to_builtins(person.session_state(now)),
                 "touches": [_touch(t) for t in person.session(now)],
@@ -173,12 +190,21 @@ class Queries:
 
     def decision(self, decision_id: str) -> dict[str, Any]:
         """A decision's record, its explanation, and what happened after it."""
-        record = self.record(decision_id)
+        record = self._explicable(self.record(decision_id))
         outcomes: DecisionOutcomes = self.state.records.get(keys.OUTCOMES + decision_id)
         shown: dict[str, Any] = msgspec.to_builtins(record)
         return {**_named(record), "explanation": explain(record), "outcomes": outcomes.to_list()} | {
             "record": shown
         }
+
+    def _explicable(self, record: DecisionRecord) -> DecisionRecord:
+        """The record without what is sensitive."""
+        fence = self.workspace.fence
+        return msgspec.structs.replace(
+            record,
+            features=fence.without_features(record.features, "explanations"),
+            context=fence.masked("context", record.context, "explanations"),
+        )
 
     def what_if(
         self, placements: Placements, *, since: Millis, kinds: Collection[str] = (), limit: int = 5000
@@ -227,7 +253,10 @@ class Queries:
                 break
             event = self.entries.decode(self.journal.read(seq))
             if isinstance(event, Event):
-                found.append({"seq": seq, **_named(event)})
+                named = _named(event)
+                for part in ("traits", "properties", "context"):
+                    named[part] = self.workspace.fence.masked(part, named[part], "profiles")
+                found.append({"seq": seq, **named})
         return found
 
     def recent_decisions(self, limit: int = 50, after_seq: int = 0) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import msgspec
 
 from opportune.config.definitions import load, read
 from opportune.decide.placement import SOURCES, Placements, default_placements, load_placements
+from opportune.engine.fencing import check_fence, fence_of, quiet_placements
 from opportune.errors import InvalidDefinition, NotFound
 from opportune.events.plan import EMPTY, Plan, load_plan
 from opportune.experiments.definitions import Experiments, parse_experiments
@@ -18,6 +19,7 @@ from opportune.experiments.metrics import Metrics, parse_metrics
 from opportune.identity.rules import IdentityRules, parse_rules
 from opportune.learn.scores import LiveModels, ScoreOf, ScoreSet, compiled
 from opportune.privacy.policy import PrivacyPolicy, parse_privacy
+from opportune.privacy.sensitive import Fence
 from opportune.profiles.consent.policy import ConsentPolicy, parse_policy
 from opportune.profiles.definitions import FeatureSet, default_features, parse_features
 from opportune.profiles.intents.definitions import IntentSet, parse_intents, with_intents
@@ -55,6 +57,7 @@ class Workspace(msgspec.Struct, frozen=True):
     live: LiveModels = msgspec.field(default_factory=LiveModels)
     consent: ConsentPolicy = ConsentPolicy()
     privacy: PrivacyPolicy = PrivacyPolicy()
+    fence: Fence = msgspec.field(default_factory=Fence)
     revision: str = "defaults"
 
 
@@ -97,9 +100,12 @@ def load_workspace(folder: Path | None) -> Workspace:
     experiments = parse_experiments(read(present[EXPERIMENTS])) if EXPERIMENTS in present else Experiments()
     metrics = parse_metrics(read(present[METRICS])) if METRICS in present else Metrics()
     _check_metrics(experiments, metrics)
+    privacy = parse_privacy(read(present[PRIVACY])) if PRIVACY in present else PrivacyPolicy()
+    fence = fence_of(privacy.sensitive, features)
+    check_fence(fence, segments, experiments, placements)
     return Workspace(
         features=features,
-        placements=placements,
+        placements=quiet_placements(fence, placements),
         plan=load_plan(present[TRACKING_PLAN]) if TRACKING_PLAN in present else EMPTY,
         identity=parse_rules(read(present[IDENTITY]), name=IDENTITY)
         if IDENTITY in present
@@ -109,7 +115,8 @@ def load_workspace(folder: Path | None) -> Workspace:
         scores=scores,
         live=live,
         consent=parse_policy(read(present[CONSENT])) if CONSENT in present else ConsentPolicy(),
-        privacy=parse_privacy(read(present[PRIVACY])) if PRIVACY in present else PrivacyPolicy(),
+        privacy=privacy,
+        fence=fence,
         experiments=experiments,
         metrics=metrics,
         revision=digest.hexdigest() if present else "defaults",

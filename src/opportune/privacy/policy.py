@@ -1,18 +1,20 @@
-"""privacy.yaml: what is sealed."""
+"""privacy.yaml: what is sealed, and what is sensitive."""
 
 from __future__ import annotations
 
 import msgspec
 
 from opportune.config.definitions import parse
+from opportune.privacy.sensitive import Sensitive
 
 
 class PrivacyPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``seal_journal``: entries about people are written sealed, each with a key of its leaf, so that erasure
     reaches every copy of the journal by destroying the key. Entries that are sealed already can be read
-    either way."""
+    either way. ``sensitive`` is what may be used only where it says so."""
 
     seal_journal: bool = True
+    sensitive: tuple[Sensitive, ...] = ()
 
 
 def parse_privacy(text: str) -> PrivacyPolicy:

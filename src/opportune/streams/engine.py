@@ -137,11 +137,11 @@ class ClusterEngine(Engine):
                 decision.degraded.append(f"profile: {self._redis_away}")
         return answer
 
-    def profile(self, identifier: str) -> dict[str, Any]:
+    def profile(self, identifier: str, *, whole: bool = False) -> dict[str, Any]:
         key = parse(identifier)
         if key:
             self._refresh((key,))
-        return super().profile(identifier)
+        return super().profile(identifier, whole=whole)
 
     def _refresh(self, identifiers: Sequence[str]) -> None:
         self._redis_away = ""

@@ -64,7 +64,9 @@ class Reports:
     @property
     def tables(self) -> Tables:
         if self._tables is None:
-            self._tables = Tables(connect(self._path))
+            self._tables = Tables(
+                connect(self._path), self.engine.workspace.fence.hidden("context", "exports")
+            )
         return self._tables
 
     def catch_up(self, most: int | None = None) -> int:

@@ -7,7 +7,7 @@ allow to be measured wait in tables beside, which no report reads, until they do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
@@ -82,8 +82,10 @@ def connect(path: Path | None, threads: int = 2) -> Any:
 class Tables:
     """The derived tables in one DuckDB file. One writer."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, hidden: Collection[str] = ()) -> None:
+        """``hidden`` names of the context are no dimensions of reports."""
         self.connection = connection
+        self._hidden = hidden
 
     @property
     def reached(self) -> int:
@@ -131,7 +133,7 @@ class Tables:
                     if len(entry.identifiers) > 1:
                         linked.update(entry.identifiers)
             elif type(entry) is DecisionRecord and entry.assignments:
-                exposures += _exposure_rows(seq, entry)
+                exposures += _exposure_rows(seq, entry, self._hidden)
                 asked.update(entry.identifiers[:1])
         people: dict[int, int] = {}
         for identifier in linked if component_of is not None else ():
@@ -222,11 +224,15 @@ _EXPOSURE_TYPES = (
 _EVENT_TYPES = (np.int64, np.int64, np.uint64, np.uint64, object, np.float64, np.int64)
 
 
-def _exposure_rows(seq: int, record: DecisionRecord) -> list[tuple[Any, ...]]:
+def _exposure_rows(seq: int, record: DecisionRecord, hidden: Collection[str] = ()) -> list[tuple[Any, ...]]:
     """The arms that the decision exposed somebody to; what was shipped or removed is no exposure."""
     leaf = key_of(record.identifiers[0]) if record.identifiers else 0
     session = key_of(record.session_id)
-    context = {name: str(value) for name, value in record.context.items() if isinstance(value, str | bool)}
+    context = {
+        name: str(value)
+        for name, value in record.context.items()
+        if isinstance(value, str | bool) and name not in hidden
+    }
     dimensions = msgspec.json.encode({"placement": record.placement, **context}).decode()
     return [
         (
