@@ -10,9 +10,14 @@ from tests.cli.conftest import Opportune
 
 from opportune import Engine
 from opportune.clock import DAY
+from opportune.engine.rankers import Rankers, item_table, serving
+from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.sequence_training import SequenceConfig
+from opportune.recommend.rank_features import FEATURES
+from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.sequence_model import SequenceModel, neighbours_of
-from opportune.recommend.source import Interactions
+from opportune.recommend.session_knn import SessionKnn
+from opportune.recommend.source import Floats, Interactions, Items, Query
 
 pytest.importorskip("lightgbm", reason="the `learn` extra is not installed")
 
@@ -129,13 +134,14 @@ def test_sources(opportune: Opportune, folder: Path, workspace: Path) -> None:
         assert shown(engine) < {f"p{n}" for n in range(20)}
 
 
-def test_a_sequence_model(
-    opportune: Opportune, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Trained in tests/learn; here its items lie on a circle, in order of their numbers."""
+class Drawn:
+    """Stands for training, which tests/learn has: items on a circle, in order of their numbers."""
 
-    def drawn(history: Interactions, items: int, config: SequenceConfig) -> SequenceModel:
-        assert len(history) > 1000
+    def __init__(self) -> None:
+        self.histories: list[Interactions] = []
+
+    def __call__(self, history: Interactions, items: int, config: SequenceConfig) -> SequenceModel:
+        self.histories.append(history)
         d = config.dimensions
         angle = 2 * np.pi * np.arange(items) / items
         vectors = np.zeros((items, d), np.float32)
@@ -145,7 +151,15 @@ def test_a_sequence_model(
             vectors, square, flat, window, square, window, neighbours_of(vectors, square, 4), 9.0
         )
 
-    monkeypatch.setattr("opportune.engine.model_training.train_sequence", drawn)
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    found = Drawn()
+    monkeypatch.setattr("opportune.engine.model_training.train_sequence", found)
+    return found
+
+
+def test_a_sequence_model(opportune: Opportune, folder: Path, tmp_path: Path, drawn: Drawn) -> None:
     (tmp_path / "placements.yaml").write_text(
         "placements:\n  - {name: p, count: 2, sources: [{source: sequence}], fallbacks: []}\n"
     )
@@ -163,6 +177,58 @@ def test_a_sequence_model(
         number = engine.state.catalog.number("p2")
         near = {engine.state.catalog.ids[number + step] for step in (-1, 1)}
         assert {item.item_id for item in engine.decide(request).decisions[0].items} == near
+
+
+def test_what_the_sequence_model_thinks_is_the_same_feature_in_training_and_in_service(
+    opportune: Opportune, folder: Path, tmp_path: Path, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    asked: list[Query] = []
+    propose = CandidateStage.propose
+
+    def watched(self: CandidateStage, query: Query) -> tuple[Items, Floats, Floats]:
+        items, blended, columns = propose(self, query)
+        asked.append(query)
+        seen.append(columns.copy())
+        return items, blended, columns
+
+    monkeypatch.setattr(CandidateStage, "propose", watched)
+    (tmp_path / "placements.yaml").write_text(
+        "placements:\n"
+        "  - {name: p, count: 5, sources: [{source: session_knn}, {source: sequence, weight: 0.5}]}\n"
+    )
+    few = ("--placement", "p", "--workspace", tmp_path, "--trees", "3", "--leaves", "4")
+    trained = train(opportune, folder, "ranker", *few, "--no-sequence")
+    assert trained["bundle"]["sequence"]  # it is a source of the placement, so its opinion is there anyway
+    assert trained["bundle"]["sources"] == {"session_knn": 1.0, "sequence": 0.5}
+    [past] = drawn.histories
+    first_case = min(query.now for query in asked)
+    sessions = set(past.session.tolist())
+    with Engine.open(folder, workspace=tmp_path, clock=lambda: NOW) as engine:
+        log = engine.state.models.log
+        touches = log.tail(log.first)
+        later = touches.session > max(sessions)
+        # Trained on whole sessions that began before the first case, and on nothing of those that are asked.
+        assert len(past) == int((~later).sum())
+        assert first_case >= int(touches.time[later].min())
+        bundle = Rankers(folder).load(trained["version"])
+        signals = RankSignals()
+        signals.fit(past)
+        catalog = engine.state.catalog
+        ranker = serving(bundle, catalog, signals)
+        stage = CandidateStage([(SessionKnn(), 1.0)], signals, 100)
+        stage.fit(past)
+        stage.items = item_table(catalog)._replace(vector=np.array(bundle.vectors, np.float32))
+        stage.sequence = bundle.sequence_source()
+        for query in asked[:20]:
+            items, blended, columns = propose(stage, query)
+            said = np.zeros((1, len(items)), np.float32)
+            known = SessionKnn.recommend(stage.sources[0], query)
+            said[0] = [dict(zip(known.item, known.score, strict=True)).get(item, 0.0) for item in items]
+            ranker.score(items, blended, query, {}, said, ("session_knn",))
+            np.testing.assert_array_equal(ranker._columns[:, : len(items)], columns)
+            at = list(FEATURES).index("sequence_score")
+            assert np.nanmax(columns[at]) == 1.0
 
 
 def test_only_rankers_can_be_on_trial(opportune: Opportune, folder: Path) -> None:

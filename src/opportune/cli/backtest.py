@@ -63,7 +63,7 @@ def command(
     """
     from opportune.engine.history import read_history
     from opportune.engine.rankers import item_table
-    from opportune.engine.training import stage_of
+    from opportune.engine.training import stage_of, teachers_of
     from opportune.engine.workspace import load_workspace
     from opportune.learn.backtest import backtest, backtest_page
     from opportune.learn.ranker_training import RankerConfig
@@ -77,7 +77,7 @@ def command(
     log = history.models.log
     with progress_bars(as_json) as bars:
         told = backtest(
-            lambda: stage_of(placement, history),
+            lambda: stage_of(placement, history, teachers_of(placement, history, seed=seed)),
             log.tail(log.first),
             item_table(history.catalog),
             len(history.catalog),

@@ -50,18 +50,19 @@ def command(
     """
     from opportune.engine.history import read_history
     from opportune.engine.rankers import item_table
-    from opportune.engine.training import stage_of
+    from opportune.engine.training import stage_of, teachers_of
     from opportune.engine.workspace import load_workspace
     from opportune.learn.training import evaluate
     from opportune.stores.disk import RealDisk
 
     rankers = rankers_of(data_dir)
     definitions = load_workspace(workspace)
+    placement = definitions.placements.get(name)
     history = read_history(RealDisk(data_dir, read_only=True), definitions)
     log = history.models.log
     with progress_bars(as_json) as bars:
         told = evaluate(
-            stage_of(definitions.placements.get(name), history),
+            stage_of(placement, history, teachers_of(placement, history, seed=seed)),
             log.tail(log.first),
             item_table(history.catalog),
             {version: rankers.load(version) for version in versions},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,12 @@ if TYPE_CHECKING:
     "that people were shown, with the bias of their places taken out.",
 )
 @click.option("--outcomes", is_flag=True, help="Also learn the chances that objectives weigh.")
+@click.option(
+    "--sequence/--no-sequence",
+    default=None,
+    help="Let a sequence model's opinion be a feature: one that is trained on what is before the ranker's "
+    "cases and belongs to the version. [default: where one is live and JAX is installed]",
+)
 @click.option("--ablation", is_flag=True, help="Also say what each group of features adds; takes longer.")
 @click.option(
     "--if-drift",
@@ -110,6 +117,7 @@ def command(
     seed: int,
     learnt_from: str,
     outcomes: bool,
+    sequence: bool | None,
     ablation: bool,
     drift: float | None,
     schedule: str,
@@ -177,6 +185,7 @@ def command(
             outcomes=outcomes,
             ablation=ablation,
             rival=live if promote else None,
+            sequence=_sequence_is_live(data_dir) if sequence is None else sequence,
             threads=threads,
             trained_from=registry.live or "",
             progress=bars,
@@ -196,6 +205,12 @@ def command(
     if promote:
         click.echo(why)
     click.echo(f"{info.version}: {state}, {info.trees} trees from {info.cases:,} cases in {info.seconds} s")
+
+
+def _sequence_is_live(data_dir: Path) -> bool:
+    from opportune.learn.bundle import SEQUENCE
+
+    return versions_of(data_dir, SEQUENCE).registry().live is not None and find_spec("jax") is not None
 
 
 def _repeat(command: list[str], schedule: str) -> None:

@@ -117,11 +117,11 @@ def _items(kind: str, history: History, config: Training) -> _Made:
     if len(session) < 20:
         raise InvalidRequest("too little history", seen=f"{len(session)} sessions", remedy="import more")
     cut = int(np.searchsorted(touches.session, session[round(len(session) * (1 - HELD_OUT))]))
-    source, _, _ = _fitted(kind, part(touches, 0, cut), items, config)
+    source, _, _ = fitted(kind, part(touches, 0, cut), items, config)
     cases = newest(cases_of(part(touches, cut, len(touches))), MOST_CASES)
     stage = CandidateStage([(source, 1.0)], RankSignals(), 100)
     told = measures(rank_cases(stage, cases, ()).stage, cases.session(), config.seed)
-    _, arrays, metrics = _fitted(kind, touches, items, config)
+    _, arrays, metrics = fitted(kind, touches, items, config)
     return _Made(
         {"alone": told, **metrics},
         len(touches),
@@ -138,9 +138,10 @@ def _items(kind: str, history: History, config: Training) -> _Made:
     )
 
 
-def _fitted(
+def fitted(
     kind: str, touches: Interactions, items: int, config: Training
 ) -> tuple[CandidateSource, dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Factors, microsegments or the sequence model of a history: the source, its arrays, its own metrics."""
     if kind == FACTORS:
         model = train_factors(touches, items, dimensions=config.dimensions, seed=config.seed)
         return (

@@ -19,10 +19,11 @@ from opportune.learn.side_by_side import SideBySide
 from opportune.recommend.rank_features import ItemTable
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.ranker import LearnedRanker
+from opportune.recommend.sequence_model import ARRAYS
 from opportune.recommend.source import Floats, Items, Query
 from opportune.recommend.tree_scorer import TreeScorer
 
-_TREES, _VECTORS, _OUTCOME = "trees", "vectors", "outcome-"
+_TREES, _VECTORS, _OUTCOME, _SEQUENCE = "trees", "vectors", "outcome-", "sequence-"
 _comparison = msgspec.json.Decoder(SideBySide).decode
 _info = msgspec.json.Decoder(BundleInfo).decode
 
@@ -40,7 +41,7 @@ class Rankers(Versions):
             info.version,
             msgspec.json.encode(info),
             {_TREES: bundle.trees, **{_OUTCOME + name: text for name, text in bundle.outcomes.items()}},
-            {_VECTORS: bundle.vectors},
+            {_VECTORS: bundle.vectors, **{_SEQUENCE + name: a for name, a in bundle.sequence.items()}},
             at,
             note,
         )
@@ -63,6 +64,7 @@ class Rankers(Versions):
             store.text(version, _TREES),
             store.array(version, _VECTORS),
             {name: store.text(version, _OUTCOME + name) for name in info.outcomes},
+            {name: store.array(version, _SEQUENCE + name) for name in ARRAYS} if info.sequence else {},
         )
 
 
@@ -93,6 +95,7 @@ def serving(bundle: Bundle, catalog: Catalog, signals: RankSignals) -> LearnedRa
         signals,
         item_table(catalog)._replace(vector=vectors),
         {name: TreeScorer.from_text(text) for name, text in bundle.outcomes.items()},
+        bundle.sequence_source(),
     )
     ranker.warm_up()
     return ranker

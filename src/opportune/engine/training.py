@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as version_of_package
 
 import msgspec
@@ -11,28 +11,50 @@ import msgspec
 from opportune.clock import Millis
 from opportune.decide.placement import Placement
 from opportune.engine.history import History, numbering_digest
+from opportune.engine.model_training import Training, fitted
 from opportune.engine.models import Models
 from opportune.engine.rankers import item_table
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
-from opportune.learn.bundle import RANKER, Bundle, BundleInfo
+from opportune.learn.bundle import FACTORS, MICROSEGMENTS, RANKER, SEQUENCE, Bundle, BundleInfo
 from opportune.learn.candidate_rows import Progress, no_progress
-from opportune.learn.candidate_stage import CandidateStage
+from opportune.learn.candidate_stage import CandidateStage, Teacher
 from opportune.learn.impressions import Shown
 from opportune.learn.ranker_training import RankerConfig
 from opportune.learn.training import Rival, Slices, train_ranker
 from opportune.recommend.rank_features import FEATURES
 from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.replaceable import Replaceable
 
 
-def stage_of(placement: Placement, history: History) -> CandidateStage:
-    """The candidate stage of a placement with fresh sources; what is known of the catalogue stays."""
+def teachers_of(
+    placement: Placement, history: History, *, sequence: bool = False, seed: int = 1
+) -> dict[str, Teacher]:
+    """How the placement's sources that are trained apart are trained on a part of the history. With
+    ``sequence`` the sequence model too, where it is no source: its opinion is a feature."""
+    items, knobs = len(history.catalog), Training(seed=seed)
+    named = {one.source for one in placement.sources} | ({SEQUENCE} if sequence else set())
+
+    def teacher(kind: str) -> Teacher:
+        return lambda past: fitted(kind, past, items, knobs)[0]
+
+    return {kind: teacher(kind) for kind in (FACTORS, MICROSEGMENTS, SEQUENCE) if kind in named}
+
+
+def stage_of(placement: Placement, history: History, teachers: Mapping[str, Teacher]) -> CandidateStage:
+    """The candidate stage of a placement with fresh sources, those that are trained apart included where
+    there is a teacher; what is known of the catalogue stays."""
     models = Models(history.catalog)
-    models.sources["content"] = history.models.content
+    known = {
+        **history.models.sources,
+        **models.sources,
+        "content": history.models.content,
+        **{kind: Replaceable(kind, "") for kind in (FACTORS, MICROSEGMENTS, SEQUENCE)},
+    }
     sources = [
-        (models.sources[one.source], float(one.weight))
+        (known[one.source], float(one.weight))
         for one in placement.sources
-        if one.source in models.sources
+        if one.source in known and (one.source in teachers or not isinstance(known[one.source], Replaceable))
     ]
     if not sources:
         raise InvalidRequest(
@@ -40,7 +62,7 @@ def stage_of(placement: Placement, history: History) -> CandidateStage:
             seen=placement.name,
             remedy="name another one with --placement",
         )
-    return CandidateStage(sources, RankSignals(), placement.pool)
+    return CandidateStage(sources, RankSignals(), placement.pool, teachers)
 
 
 def train_bundle(
@@ -56,13 +78,17 @@ def train_bundle(
     outcomes: bool = False,
     ablation: bool = False,
     rival: Bundle | None = None,
+    sequence: bool = False,
     threads: int,
     trained_from: str = "",
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> Bundle:
-    """A new version. Raises :class:`InvalidRequest` when there is too little history."""
+    """A new version. ``sequence``: train a sequence model on what is before the cases, and let its opinion be
+    a feature, also where the placement does not name it as a source. Raises :class:`InvalidRequest` when
+    there is too little history."""
     started = time.perf_counter()
-    stage = stage_of(placement, history)
+    teachers = teachers_of(placement, history, sequence=sequence, seed=config.seed)
+    stage = stage_of(placement, history, teachers)
     log, items = history.models.log, len(history.catalog)
     touches = log.tail(log.first)
     trained = train_ranker(
@@ -74,7 +100,9 @@ def train_bundle(
         slices,
         outcomes=outcomes or bool(placement.objective),
         ablation=ablation,
-        rival=None if rival is None else Rival(rival.info.version, rival.trees, rival.vectors),
+        rival=None
+        if rival is None
+        else Rival(rival.info.version, rival.trees, rival.vectors, rival.sequence_source()),
         shown=shown,
         threads=threads,
         progress=progress,
@@ -107,7 +135,9 @@ def train_bundle(
         rival=report["rival"],
         outcomes=report["outcomes"],
         baselines=trained.baselines,
+        sequence=trained.sequence is not None,
         trained_from=trained_from,
         seconds=round(time.perf_counter() - started, 1),
     )
-    return Bundle(info, trained.trees, trained.vectors, trained.outcomes)
+    arrays = {} if trained.sequence is None else trained.sequence.model.arrays()
+    return Bundle(info, trained.trees, trained.vectors, trained.outcomes, arrays)

@@ -60,7 +60,7 @@ def backtest(
             threads=threads,
             progress=lambda step, number=number: progress(f"window {number}: {step}"),  # type: ignore[misc]  # a default binds the loop's value
         )
-        first = first or Rival("the first window's", trained.trees, trained.vectors)
+        first = first or Rival("the first window's", trained.trees, trained.vectors, trained.sequence)
         metrics, beside = trained.report["metrics"], trained.report["rival"]
         begin = int(np.searchsorted(until.session, session[_start(end, slices, session)]))
         measured = part(until, begin, last)

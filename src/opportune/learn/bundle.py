@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from opportune.clock import Millis
 from opportune.learn.drift import Baseline
+from opportune.recommend.sequence import SequenceSource
+from opportune.recommend.sequence_model import SequenceModel
 
 RANKER = "ranker"
 FACTORS = "factors"
@@ -33,7 +35,7 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     (``stage``, ``ranked``), each with intervals; ``segments`` the same by kind of case. ``outcomes``: how
     well each chance that objectives weigh was foretold. ``ablation``: what each group of features adds.
     ``rival``: the version that was live, on the same cases. ``baselines`` are histograms of features and
-    scores as they were in training.
+    scores as they were in training. ``sequence``: whether a sequence model's opinion is a feature.
     """
 
     model: str
@@ -58,6 +60,7 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, dict[str, Any]] = {}
     rival: dict[str, Any] = {}
     baselines: dict[str, Baseline] = {}
+    sequence: bool = False
     trained_from: str = ""
     seconds: float = 0.0
 
@@ -82,9 +85,15 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class Bundle(NamedTuple):
     """``trees``: LightGBM's text model; ``outcomes``: those of the chances that objectives weigh, by name.
-    ``vectors`` (items, d)."""
+    ``vectors`` (items, d). ``sequence``: the arrays of the sequence model whose opinion is a feature, empty
+    where it was trained without one."""
 
     info: BundleInfo
     trees: str
     vectors: npt.NDArray[np.float32]
     outcomes: Mapping[str, str] = MappingProxyType({})
+    sequence: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
+
+    def sequence_source(self) -> SequenceSource | None:
+        """The sequence model as features read it."""
+        return SequenceSource(SequenceModel.of_arrays(dict(self.sequence))) if self.sequence else None

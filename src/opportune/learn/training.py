@@ -27,6 +27,7 @@ from opportune.learn.outcomes import outcome_report, train_outcomes
 from opportune.learn.ranker_evaluation import Ranked, rank_cases
 from opportune.learn.ranker_training import RankerConfig, best_size, importances, train_trees
 from opportune.recommend.rank_features import ItemTable
+from opportune.recommend.sequence import SequenceSource
 from opportune.recommend.source import Interactions
 from opportune.recommend.tree_scorer import TreeScorer
 
@@ -49,11 +50,14 @@ class Rival(NamedTuple):
     version: str
     trees: str
     vectors: npt.NDArray[np.float32]
+    sequence: SequenceSource | None = None
 
 
 class Trained(NamedTuple):
     """``vectors`` are of the whole history; ``report`` has metrics, segments and importance; ``baselines``
-    are those of the cases that the size was chosen on, which no tree has seen."""
+    are those of the cases that the size was chosen on, which no tree has seen. ``sequence``: the sequence
+    model whose opinion is a feature, trained on what was before the cases; serving uses the same one, for a
+    model that has met the cases would be surer of them than of anything to come."""
 
     trees: str
     size: int
@@ -62,6 +66,7 @@ class Trained(NamedTuple):
     report: dict[str, Any]
     baselines: dict[str, Baseline]
     outcomes: dict[str, str]
+    sequence: SequenceSource | None = None
 
 
 def train_ranker(
@@ -111,6 +116,7 @@ def train_ranker(
     stage.fit(past)
     vectors = item_vectors(past, items)
     stage.items = table._replace(vector=vectors)
+    sequence = stage.sequence
     rows = candidate_rows(stage, cases[0], progress=progress("learning cases"))
     if shown is None:
         text = train_trees(rows, config, threads=threads)
@@ -139,6 +145,7 @@ def train_ranker(
     report["rival"] = {}
     if rival is not None:
         stage.items = table._replace(vector=np.array(rival.vectors, np.float32))
+        stage.sequence = rival.sequence
         theirs = rank_cases(stage, cases[2], (TreeScorer.from_text(rival.trees),)).rankers[0]
         session_of = cases[2].session()
         report["rival"] = {
@@ -155,6 +162,7 @@ def train_ranker(
         report=report,
         baselines=baselines,
         outcomes=chances,
+        sequence=sequence,
     )
 
 
@@ -185,6 +193,7 @@ def evaluate(
     told: dict[str, dict[str, Any]] = {}
     for version, bundle in bundles.items():
         stage.items = table._replace(vector=np.array(bundle.vectors, np.float32))
+        stage.sequence = bundle.sequence_source()
         ranked = rank_cases(stage, cases, (TreeScorer.from_text(bundle.trees),), progress=progress(version))
         told["stage"] = measures(ranked.stage, cases.session(), seed)
         told[version] = measures(ranked.rankers[0], cases.session(), seed)
