@@ -148,6 +148,23 @@ def test_a_canary_ranks_for_its_share_until_it_is_stopped(opportune: Opportune, 
     opportune("promote", version, "--to", "archived", "--data-dir", folder)
 
 
+def test_a_canary_that_a_guardrail_stopped_is_no_canary_any_more(opportune: Opportune, folder: Path) -> None:
+    version = opportune("train", "--data-dir", folder, "--trees", "3", "--json").json["version"]
+    opportune("promote", version, "--to", "canary", "--share", "0.4", "--data-dir", folder)
+    experiment = f"canary_{version.replace('-', '_')}"
+    with Engine.open(folder) as engine:
+        assert "canary" in engine._world.rankers
+        engine.stop_for_guardrail(experiment, "conversion is surely 2 % worse")
+        assert engine._world.rankers == {}
+        [told] = [v for kind in engine.models() for v in kind["versions"] if v["version"] == version]
+        assert (told["state"], told["note"]) == (
+            "archived",
+            "stopped by guardrail: conversion is surely 2 % worse",
+        )
+    compared = opportune("compare", version, "--data-dir", folder)
+    assert f"{version} is archived: stopped by guardrail: conversion is surely 2 % worse" in compared.out
+
+
 def test_a_live_version_that_is_damaged_is_named_and_the_blend_ranks(
     opportune: Opportune, folder: Path
 ) -> None:

@@ -9,8 +9,11 @@ import pytest
 
 from opportune.catalog.amounts import Amounts
 from opportune.decide.explain import explain
-from opportune.decide.objective import COST
+from opportune.decide.objective import COST, expected
+from opportune.engine.shadow import Shadow
 from opportune.errors import InvalidDefinition
+from opportune.learn.side_by_side import SideBySide
+from opportune.recommend.source import Query
 
 ITEMS = [1, 2, 3, 4]
 CLICK, BUY = [0.5, 0.4, 0.2, 0.1], [0.02, 0.04, 0.03, 0.02]
@@ -94,6 +97,45 @@ def test_without_a_model_of_it_the_ranker_ranks_and_the_answer_says_so(kit: Any)
     found = ask(kit, "objective: {click: 1, cart: 3}")
     assert "rank: ranker/seer has no model of cart" in found[0].degraded
     assert shown(found) == ["i4", "i3", "i2", "i1"]
+
+
+class Watcher:
+    """Keeps what it is told."""
+
+    def offer(self, *told: Any) -> None:
+        self.told = told
+
+
+def test_a_ranker_on_trial_is_told_what_every_chance_is_worth(kit: Any) -> None:
+    world = kit.world(
+        "placements: [{name: p, count: 4, sources: [{source: content}], fallbacks: [], "
+        "objective: {click: 2, buy: 3, revenue: 5}}]",
+        content=ITEMS,
+    )
+    world.ranker, world.watch = Seer(), Watcher()
+    kit.one(world)
+    items, live, worth = world.watch.told[0], world.watch.told[2], world.watch.told[-1]
+    assert worth["click"].tolist() == [2.0] * 4
+    assert worth["buy"].tolist() == [3.0 + 5.0 * k for k in items.tolist()]  # item k costs k
+    assert live.tolist() == expected(Seer().foretell(items), worth).tolist()
+
+
+def test_a_shadow_ranks_toward_the_objective_too() -> None:
+    found = SideBySide(version="s", against="blend")
+    shadow = Shadow(Seer(), found, None, every=1)
+    items = np.array(ITEMS, np.int32)
+    flat = np.ones(4, np.float32)
+    query = Query(items, np.zeros(4, np.int8), np.zeros(4, np.float32), 0)
+    live = np.array([0.9, 1.0, 0.2, 0.1], np.float32)
+    offered = (items, flat, live, flat[None, :], ("content",), query, {}, 1, 0.1)
+    # By chance of a click item 1 is first; by that of a purchase item 2, as it is for the live one.
+    shadow.offer(*offered, {"click": flat})
+    shadow.offer(*offered, {"buy": flat})
+    shadow.offer(*offered, {"cart": flat})
+    while shadow.step():
+        pass
+    assert (found.compared, found.same_first, found.failed) == (2, 1, 1)
+    assert "ranker/seer has no model of cart" in found.last_failure
 
 
 def test_only_known_outcomes_can_be_weighed(kit: Any) -> None:

@@ -56,6 +56,7 @@ def command(versions: tuple[str, ...], data_dir: Path, kind: str, as_json: bool)
                 {
                     "version": info.version,
                     "state": state,
+                    "note": registry.note_of(info.version),
                     **({"share": shares[info.version]} if state == "canary" else {}),
                     **({} if shadow is None else {"shadow": shadow}),
                     "bundle": info,
@@ -68,6 +69,9 @@ def command(versions: tuple[str, ...], data_dir: Path, kind: str, as_json: bool)
         click.echo("no model version yet: train one with 'opportune train'")
         return
     print_metrics([(info, state) for info, state, _ in told])
+    for info, state, _ in told:
+        if note := registry.note_of(info.version):
+            click.echo(f"{info.version} is {state}: {note}")
     shadows = [shadow for _, _, shadow in told if shadow is not None]
     if shadows:
         names = (

@@ -35,7 +35,8 @@ class Pool(msgspec.Struct):
 
     For rankers: ``said`` (sources, n) is what each source of the placement scored each candidate, 0 where it
     did not propose it, and ``place`` (sources, n) the candidate's place in its answer, -1 where it has none.
-    ``foretold``: the chances behind each part of the placement's ``objective``, where it has one.
+    ``foretold``: the chances behind each part of the placement's ``objective``, where it has one; ``worth``:
+    by chance, what each candidate is worth when it comes true.
     """
 
     names: tuple[str, ...]
@@ -48,6 +49,7 @@ class Pool(msgspec.Struct):
     said: Floats
     place: npt.NDArray[np.int16]
     foretold: dict[str, Floats] = {}
+    worth: dict[str, Floats] = {}
     objective: Mapping[str, float] = {}
 
     def __len__(self) -> int:

@@ -57,17 +57,35 @@ def rank_toward(
     """Scores of 0 to 1 parallel to the pool: by the expected value of showing each candidate, ``sum(weight x
     chance)``, where ``revenue`` is the chance of a purchase times the price and ``margin`` that times what
     the price leaves over the cost. An item without a price brings none; one without a cost has its whole
-    price as margin. What was foretold is put on the pool, for the record."""
+    price as margin. What was foretold, and what it is worth, is put on the pool, for the record and for a
+    ranker on trial."""
     if not len(pool):
         return pool.score
     chance = ranker.foretell(pool.item, pool.score, query, features, pool.said, pool.names[: len(pool.said)])
     pool.foretold = {name: chance[_CHANCE_OF.get(name, name)] for name in objective}
     pool.objective = {str(name): weight for name, weight in objective.items()}
-    total = np.zeros(len(pool), np.float64)
+    pool.worth = worth_of(pool.item, objective, catalog, cost)
+    return expected(chance, pool.worth)
+
+
+def worth_of(
+    items: Items, objective: Mapping[Outcome, float], catalog: Catalog, cost: Callable[[Items], Floats]
+) -> dict[str, Floats]:
+    """By chance, what each item is worth when it comes true."""
+    found: dict[str, Floats] = {}
     for name, weight in objective.items():
-        worth: Any = 1.0
+        worth = np.full(len(items), weight, np.float32)
         if name in _CHANCE_OF:
-            price = np.nan_to_num(catalog.price[pool.item], nan=0.0)
-            worth = price if name == "revenue" else price - np.where(price > 0, cost(pool.item), 0.0)
-        total += weight * pool.foretold[name] * worth
+            price = np.nan_to_num(catalog.price[items], nan=0.0)
+            worth *= price if name == "revenue" else price - np.where(price > 0, cost(items), 0.0)
+        chance = _CHANCE_OF.get(name, name)
+        found[chance] = found[chance] + worth if chance in found else worth
+    return found
+
+
+def expected(chance: Mapping[str, Floats], worth: Mapping[str, Floats]) -> Floats:
+    """Scores of 0 to 1: the expected worth of each item."""
+    total: Any = 0.0
+    for name, value in worth.items():
+        total = total + chance[name].astype(np.float64) * value
     return unit(total.astype(np.float32))

@@ -206,7 +206,7 @@ class _Slot:
             stages.took_ms["rank"] = 0.0
         else:
             score = stages.run_if_time("rank", self._ranking(pool, ranker, query, features), score)
-        if world.watch is not None and ranker is world.ranker and not pool.foretold:
+        if world.watch is not None and ranker is world.ranker:
             self._tell(world.watch, pool, score, query, features, count)
         policy = self._policy(elsewhere)
         if eligibility.shown:
@@ -333,7 +333,9 @@ class _Slot:
     ) -> None:
         sources = pool.names[: len(pool.said)]
         took = self.stages.took_ms.get("rank", 0.0)
-        watch.offer(pool.item, pool.score, score, pool.said, sources, query, features, count, took)
+        watch.offer(
+            pool.item, pool.score, score, pool.said, sources, query, features, count, took, pool.worth
+        )
 
     def _query(self) -> Query:
         return Query(

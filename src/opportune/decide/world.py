@@ -103,7 +103,8 @@ class Ranker(Protocol):
 
 class Watch(Protocol):
     """Told what a decision ranked: candidates with the blend's scores, the scores they were ordered by (0 to
-    1), what each source said, and how many were to be shown. It must copy what it keeps, and be quick."""
+    1), what each source said, how many were to be shown, and, where the placement has an objective, what each
+    candidate is worth by chance. It must copy what it keeps, and be quick."""
 
     def offer(
         self,
@@ -116,6 +117,7 @@ class Watch(Protocol):
         features: dict[str, Any],
         shown: int,
         live_ms: float,
+        worth: Mapping[str, Floats],
     ) -> None: ...
 
 

@@ -565,6 +565,13 @@ class Engine(Queries):
         experiment = self.workspace.experiments.get(experiment_id)
         return Admission([], [Switch(experiment.id, action, why[:MAX_WHY], self.clock())])
 
+    def stop_for_guardrail(self, experiment_id: str, why: str) -> None:
+        """:meth:`switch_experiment` and :meth:`commit`; a canary leaves its place in the registry too."""
+        self.commit(self.switch_experiment(experiment_id, "stop", why))
+        if self._served is not None:
+            self._served.end_canary(experiment_id, why, self.clock())
+            self.refresh_ranker()
+
     # -- identity
 
     def relink(self, a: str, b: str, action: Action, *, who: str, why: str = "") -> Admission:

@@ -27,7 +27,10 @@ def model_list(data_dir: Path | str, current: SideBySide | None = None) -> list[
         if states:
             listed = list(states.items())[-MOST:][::-1]
             shares = registry.canaries()
-            told = [_version(versions, version, state, shares, current) for version, state in listed]
+            told = [
+                {**_version(versions, version, state, shares, current), "note": registry.note_of(version)}
+                for version, state in listed
+            ]
             found.append({"kind": kind, "live": registry.live, "versions": told})
     return found
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from opportune.catalog.items import Catalog
 from opportune.clock import SECOND, Millis
 from opportune.decide.world import Ranker, World
-from opportune.engine.canary import CANARY, with_canary
+from opportune.engine.canary import CANARY, canary_id, with_canary
 from opportune.engine.models import Models
 from opportune.engine.rankers import MissingRanker, Rankers, serving
 from opportune.engine.shadow import Shadow
@@ -101,6 +101,15 @@ class Served:
         if found.compared + found.failed != self._saved_count or always:
             self._saved_count = found.compared + found.failed
             self.rankers.save_comparison(found)
+
+    def end_canary(self, experiment_id: str, why: str, now: Millis) -> None:
+        """A guardrail has stopped an experiment: when it is the canary's, the registry says so, and nobody is
+        given that version any more."""
+        registry = self.rankers.registry()
+        version = registry.in_state("canary")
+        if version is not None and canary_id(version) == experiment_id:
+            moves = registry.promote(version, now, "archived", f"stopped by guardrail: {why}")
+            self.rankers.record(moves)
 
     def _canary(self, version: str | None, models: Models, catalog: Catalog) -> dict[str, Ranker]:
         if version is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from opportune.clock import Millis
+from opportune.decide.objective import Foreteller, expected
 from opportune.decide.world import Ranker
+from opportune.errors import InvalidDefinition
 from opportune.learn.drift import Baseline
 from opportune.learn.side_by_side import SideBySide
 from opportune.recommend.source import Floats, Items, Query
@@ -30,6 +33,7 @@ class _Kept(NamedTuple):
     shown: int
     live_us: float
     now: Millis
+    worth: Mapping[str, Floats]
 
 
 class Shadow:
@@ -56,6 +60,7 @@ class Shadow:
         features: dict[str, Any],
         shown: int,
         live_ms: float,
+        worth: Mapping[str, Floats] = MappingProxyType({}),
     ) -> None:
         """A decision has ranked these candidates, ``live`` its scores. 0.1 us for those not compared."""
         found = self.found
@@ -73,7 +78,10 @@ class Shadow:
             query.category,
         )
         copies = (items.copy(), blended.copy(), live.copy(), said.copy())
-        self._kept.append(_Kept(*copies, sources, kept, dict(features), shown, live_ms * 1000, query.now))
+        live_us = live_ms * 1000
+        self._kept.append(
+            _Kept(*copies, sources, kept, dict(features), shown, live_us, query.now, dict(worth))
+        )
 
     def step(self, timer: Callable[[], float] = perf_counter) -> bool:
         """Compare one decision; true while more are waiting. As long as the ranker takes, about 0.2 ms."""
@@ -82,12 +90,25 @@ class Shadow:
         one, found = self._kept.popleft(), self.found
         started = timer()
         try:
-            score = self.ranker.score(one.items, one.blended, one.query, one.features, one.said, one.sources)
+            score = self._scored(one)
         except Exception as error:  # noqa: BLE001 - a model on trial may fail in any way: that is its result
             found.failed += 1
             found.last_failure = f"{type(error).__name__} {error}"[:200]
             return bool(self._kept)
         took_us = (timer() - started) * 1e6
         found.add(one.live, score, one.shown, live_us=one.live_us, shadow_us=took_us, now=one.now)
-        found.spread(self._scores, score)
+        if not one.worth:
+            found.spread(self._scores, score)
         return bool(self._kept)
+
+    def _scored(self, one: _Kept) -> Floats:
+        """By its own order, or by what it foretells where the placement has an objective."""
+        asked = one.items, one.blended, one.query, one.features, one.said, one.sources
+        if not one.worth:
+            return self.ranker.score(*asked)
+        if not isinstance(self.ranker, Foreteller) or set(one.worth) - set(self.ranker.outcomes):
+            raise InvalidDefinition(
+                f"{self.ranker.name} has no model of {', '.join(sorted(one.worth))}",
+                remedy="train it for this placement, or with --outcomes",
+            )
+        return expected(self.ranker.foretell(*asked), one.worth)

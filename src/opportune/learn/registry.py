@@ -66,6 +66,10 @@ class Registry:
             )
         return self._keep([Move(version, "candidate", at, note)])
 
+    def note_of(self, version: str) -> str:
+        """What was noted when the version came into its state."""
+        return next((move.note for move in reversed(self.moves) if move.version == version), "")
+
     def canaries(self) -> dict[str, float]:
         """Every version that has been a canary, with the share of people it was given last; oldest first."""
         return {move.version: move.share for move in self.moves if move.state == "canary"}

@@ -132,7 +132,7 @@ class Reports:
 
     def stop(self, experiment_id: str, why: str) -> None:
         """Stop an experiment for good reason; on the engine's thread."""
-        self.engine.commit(self.engine.switch_experiment(experiment_id, "stop", why))
+        self.engine.stop_for_guardrail(experiment_id, why)
 
     def close(self) -> None:
         if self._tables is not None:
