@@ -9,8 +9,10 @@ import pytest
 
 from opportune import Engine, Event
 from opportune.clock import HOUR, FixedClock
+from opportune.engine.admission import SHARED, Admission
 from opportune.engine.workspace import load_workspace
 from opportune.errors import DiskFull, FlushFailed, FolderInUse, InvalidRequest, NotFound
+from opportune.events.event import Tally
 from opportune.stores.disk import Appender, RealDisk
 
 
@@ -200,6 +202,49 @@ def test_everything_survives_a_restart(tmp_path: Path, clock: FixedClock) -> Non
         assert engine.accounting() == counts
         assert engine.ingest([viewed("u1", "p2", clock())]).duplicate == 1
         assert [i.item_id for i in engine.decide(request).decisions[0].items] == items
+
+
+def test_small_admissions_share_a_commit_group_and_a_tally(tmp_path: Path, clock: FixedClock) -> None:
+    def admit(engine: Engine, raw: dict[str, Any], source: str) -> Admission:
+        return engine.admit([raw], kind=None, dialect="segment", source=source, received=clock())
+
+    with Engine.open(tmp_path, clock=clock) as engine:
+        engine.ingest(ITEMS, dialect="catalog")
+        first = engine.journal.next_seq
+        posts = [admit(engine, viewed(f"u{n}", "p1", clock()), "web") for n in range(3)]
+        posts += [admit(engine, viewed("u0", "p1", clock()), "web"), admit(engine, {"type": "?"}, "app")]
+        engine.append(posts)
+        assert [post.first_seq for post in posts] == [first, first + 1, first + 2, first + 3, first + 3]
+        engine.flush()
+        engine.apply(posts)
+        groups = list(engine.journal.scan_groups(first))
+        assert [(seq, len(records)) for seq, records in groups] == [(first, 3 + 1 + 2)]
+        kept = [engine.entries.decode(record) for record in groups[0][1]]
+        assert kept[4:] == [Tally("web", 4, 3, 1), Tally("app", 1, 0, 0, 1)]
+        counts = engine.accounting()
+        assert counts["balanced"]
+        assert (counts["total"]["stored"], counts["total"]["duplicate"]) == (3 + len(ITEMS), 1)
+        assert len(engine.recent_events(3)) == 3
+
+    with Engine.open(tmp_path, clock=clock) as engine:
+        assert engine.accounting() == counts
+
+
+def test_a_commit_group_stays_small_enough_to_be_read_for_one_record(
+    engine: Engine, clock: FixedClock
+) -> None:
+    first = engine.journal.next_seq
+    posts = [
+        engine.admit(
+            [viewed(f"u{n}", "p1", clock() + n)], kind=None, dialect="segment", source="web", received=clock()
+        )
+        for n in range(2 * SHARED + 1)
+    ]
+    engine.append(posts)
+    engine.flush()
+    engine.apply(posts)
+    sizes = [len(records) for _, records in engine.journal.scan_groups(first)]
+    assert sizes == [SHARED + 1, SHARED + 1, 1 + 1]
 
 
 def test_a_stranger_and_an_empty_catalogue_get_an_answer(tmp_path: Path, clock: FixedClock) -> None:

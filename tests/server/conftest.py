@@ -54,6 +54,7 @@ class SmallEngine:
         self.letters: dict[str, bytes] = {}
         self.requests: list[DecideRequest] = []
         self.flushes = 0
+        self.groups: list[int] = []
         self.flush_delay_s = 0.0
         self.flush_error: Exception | None = None
         self.apply_error: Exception | None = None
@@ -95,6 +96,7 @@ class SmallEngine:
 
     def append(self, admissions: Sequence[SmallAdmission]) -> None:
         self.appended.extend(admissions)
+        self.groups.append(len(admissions))
 
     def flush(self) -> None:
         batch = list(self.appended)

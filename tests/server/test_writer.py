@@ -13,7 +13,7 @@ import uvloop
 
 from opportune.errors import FlushFailed, Overloaded, StorageError
 from opportune.server.metrics import Metrics
-from opportune.server.writer import PROBE_EVERY, GroupWriter
+from opportune.server.writer import ENOUGH, PROBE_EVERY, THICK_S, GroupWriter
 
 Scenario = Callable[[GroupWriter], Awaitable[None]]
 
@@ -47,6 +47,45 @@ def test_everything_posted_in_one_turn_shares_a_flush(engine: Any) -> None:
 
     run(engine, scenario)
     assert len(engine.applied) == 50
+
+
+def test_where_posts_come_thick_a_flush_waits_for_company(engine: Any) -> None:
+    async def scenario(writer: GroupWriter) -> None:
+        await asyncio.gather(*(post(writer) for _ in range(100)))  # nothing between them: they come thick
+        engine.flushes = 0
+        first = asyncio.ensure_future(post(writer))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (first.done(), engine.flushes) == (False, 0)
+        await asyncio.gather(first, post(writer))
+        assert engine.flushes == 1
+        assert engine.groups[-1] == 2
+
+    run(engine, scenario)
+
+
+def test_enough_of_them_wait_no_longer(engine: Any) -> None:
+    async def scenario(writer: GroupWriter) -> None:
+        await asyncio.gather(*(post(writer) for _ in range(100)))
+        engine.flushes = 0
+        await asyncio.gather(*(post(writer) for _ in range(ENOUGH)))
+        assert (engine.flushes, engine.groups[-1]) == (1, ENOUGH)
+
+    run(engine, scenario)
+
+
+def test_a_post_by_itself_does_not_wait(engine: Any) -> None:
+    async def scenario(writer: GroupWriter) -> None:
+        for _ in range(20):
+            await asyncio.sleep(2 * THICK_S)
+            begun = len(engine.groups)
+            waiting = asyncio.ensure_future(post(writer))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(engine.groups) == begun + 1
+            await waiting
+
+    run(engine, scenario)
 
 
 def test_what_arrives_during_a_flush_forms_the_next_group(engine: Any) -> None:

@@ -6,7 +6,7 @@ the decision that an outcome belongs to), so that folding an entry later depends
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,18 +14,22 @@ import msgspec
 from opportune.clock import Millis
 from opportune.engine.entries import Entry
 from opportune.events import verdicts
+from opportune.events.accounting import summed
 from opportune.events.dead_letters import letter
 from opportune.events.event import DeadLetter, Event, Tally
 from opportune.events.rejected import Rejected
 from opportune.events.verdicts import Verdict
+
+SHARED = 128
+"""Items, more or less, that share a commit group: a record is read with the whole of its group."""
 
 RawItem = bytes | msgspec.Raw | dict[str, Any] | Event
 
 
 class Admission(msgspec.Struct):
     """Items that passed the door and are not on disk yet. ``verdicts`` is parallel to the items; ``entries``
-    go to the journal as one commit group, the tally last; ``marks`` are the de-duplication digests of the
-    events among them, which all arrived at ``received``."""
+    go to the journal in one commit group, the tally last (see :func:`shared`); ``marks`` are the
+    de-duplication digests of the events among them, which all arrived at ``received``."""
 
     verdicts: list[Verdict]
     entries: list[Entry]
@@ -76,3 +80,33 @@ def refuse(
 
 def tally(source: str, items: Sequence[Verdict]) -> Tally:
     return verdicts.tally(source, [item.verdict for item in items])
+
+
+def shared(admissions: Sequence[Admission]) -> Iterator[Sequence[Admission]]:
+    """Admissions in the commit groups that they share, in order. The tallies of a group become one, which its
+    last admission holds: a group is on disk as a whole or not at all, so the sums still agree."""
+    if len(admissions) == 1:
+        yield admissions
+        return
+    group: list[Admission] = []
+    size = 0
+    for admission in admissions:
+        group.append(admission)
+        size += len(admission.verdicts)
+        if size >= SHARED:
+            yield _with_one_tally(group)
+            group, size = [], 0
+    if group:
+        yield _with_one_tally(group)
+
+
+def _with_one_tally(group: list[Admission]) -> list[Admission]:
+    if len(group) > 1:
+        tallies: list[Tally] = []
+        for admission in group:
+            last = admission.entries[-1] if admission.entries else None
+            if type(last) is Tally:
+                admission.entries.pop()
+                tallies.append(last)
+        group[-1].entries.extend(summed(tallies))
+    return group

@@ -28,8 +28,9 @@ REVIEWS_BLOB = "identity/reviews"
 SWITCHES_BLOB = "experiments/switches"
 BANDITS_BLOB = "experiments/bandits"
 EVERY: Millis = MINUTE
-DIRTY = 20_000
-"""Changed records that are worth a checkpoint before its time."""
+DIRTY = 50_000
+"""Changed records that are worth a checkpoint before its time: the more, the more often a record changed
+before it is written once. About 3 kB each."""
 TAIL = 200_000
 """Entries since the last checkpoint that are worth one: a restart folds them again, at 10 us each."""
 

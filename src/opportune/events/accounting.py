@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -52,6 +53,18 @@ class Accounting(msgspec.Struct):
             "total": _counts(self.total()),
             "sources": {name: _counts(tally) for name, tally in sorted(self.sources.items())},
         }
+
+
+def summed(tallies: Iterable[Tally]) -> list[Tally]:
+    """One tally for each source, in order of first mention."""
+    sums: dict[str, Tally] = {}
+    for tally in tallies:
+        known = sums.get(tally.source)
+        if known is None:
+            sums[tally.source] = tally
+        else:
+            _add(known, tally)
+    return list(sums.values())
 
 
 def is_balanced(tally: Tally) -> bool:

@@ -151,14 +151,14 @@ def quiet_collector() -> None:
     """Keep the cyclic collector away from what will live for ever.
 
     A full collection walks every live profile: 0.5 s for 200,000 of them, with the world stopped. What was
-    loaded is frozen out of its sight; young generations stay small, so a collection is a fraction of a
-    millisecond; the oldest is emptied by freezing every 20 s instead of ever being walked. A frozen object is
+    loaded is frozen out of its sight; young generations stay small, so a collection is about a millisecond at
+    most; the oldest is emptied by freezing every 20 s instead of ever being walked. A frozen object is
     still freed by its reference count; only a *cycle* that lived through two young collections stays, and the
     request path makes none.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(3_000, 5, 1_000_000)
+    gc.set_threshold(2_000, 2, 1_000_000)
 
 
 async def _freeze_forever() -> None:

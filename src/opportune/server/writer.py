@@ -56,6 +56,16 @@ SLICE_S = 0.001
 PIECE = 16
 """Events, more or less, that are folded and acknowledged before the loop looks at the time."""
 
+GATHER_S = 0.002
+"""How long a flush waits for company where posts come thick: a group of four costs each of them two thirds of
+what it costs alone, and only then. A loop's timers are no finer than a millisecond."""
+
+THICK_S = 0.001
+"""Posts come thick when there is less than this between them lately."""
+
+ENOUGH = 16
+"""Events that wait for no more company."""
+
 MAINTENANCE_S = 0.0003
 CHUNK = 128
 """A large batch is admitted in pieces, so that it holds the loop for a millisecond, not for thirty."""
@@ -110,6 +120,9 @@ class GroupWriter:
         self._unfolded: deque[_Waiting] = deque()
         self._flushing = False
         self._scheduled = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._gap_s = 1.0
+        self._came_at = 0.0
         self._nudged = False
         self._stopping = False
         self._inbox: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
@@ -254,8 +267,11 @@ class GroupWriter:
     def _commit(self, admission: Admission) -> Pending[None]:
         pending: Pending[None] = Pending()
         size = len(admission.verdicts)
+        now = perf_counter()
+        self._gap_s += 0.1 * (min(now - self._came_at, 1.0) - self._gap_s)
+        self._came_at = now
         self._queued += size
-        self._waiting.append(_Waiting(admission, pending, size, perf_counter()))
+        self._waiting.append(_Waiting(admission, pending, size, now))
         self._idle.clear()
         if not self._flushing:
             self._schedule()
@@ -269,13 +285,29 @@ class GroupWriter:
     # -- flushing --------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        """Begin after the callbacks of this turn of the loop: everything read in one turn shares a flush."""
-        if not self._scheduled and not self._flushing:
+        """Begin after the callbacks of this turn of the loop: everything read in one turn shares a flush.
+        Where posts come thick, begin a little later, with those that come meanwhile."""
+        if self._scheduled or self._flushing:
+            return
+        if self._is_worth_waiting():
+            if self._gathering is None:
+                self._gathering = self._loop.call_later(GATHER_S, self._begin)
+        else:
             self._scheduled = True
             self._loop.call_soon(self._begin)
 
+    def _is_worth_waiting(self) -> bool:
+        return (
+            self._gap_s < THICK_S
+            and not self._stopping
+            and sum([waiting.size for waiting in self._waiting]) < ENOUGH
+        )
+
     def _begin(self) -> None:
         self._scheduled = False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._flushing or self.failure or not (self._waiting or self._nudged):
             return
         group, self._waiting = self._waiting, []
