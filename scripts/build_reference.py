@@ -63,6 +63,7 @@ from opportune.importing.items import FIELDS as ITEM_FIELDS
 from opportune.importing.orders import FIELDS as ORDER_FIELDS
 from opportune.learn.scores import Score, ScoreSet
 from opportune.privacy.policy import PrivacyPolicy
+from opportune.privacy.retention import RetentionRules
 from opportune.privacy.sensitive import Sensitive
 from opportune.profiles.consent.policy import ConsentPolicy, Purpose
 from opportune.profiles.definitions import Feature, FeatureSet, default_features
@@ -358,7 +359,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
         Layer,
     ),
     "consent": (ConsentPolicy, Purpose),
-    "privacy": (PrivacyPolicy, Sensitive),
+    "privacy": (PrivacyPolicy, Sensitive, RetentionRules),
     "metrics": (MetricsFile, Metric, Measure),
 }
 

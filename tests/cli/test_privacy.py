@@ -72,3 +72,17 @@ def test_rights_are_exercised(opportune: Opportune, data: Path) -> None:
     assert "is not taken in any more" in opportune("privacy", "suppress", *who).out
     assert "is taken in again" in opportune("privacy", "unsuppress", *who).out
     assert "give the right value, or --none, or --take-back" in opportune("privacy", "rectify", "x", *who).err
+
+
+def test_what_is_past_its_time_goes(opportune: Opportune, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "ws").mkdir()
+    where = ("--data-dir", data, "--workspace", tmp_path / "ws")
+    assert "nothing says how long anything is kept" in opportune("retention", *where).err
+    (tmp_path / "ws" / "privacy.yaml").write_text("retention: {events: {product_viewed: 1d}}")
+    assert opportune("retention", "--dry-run", *where, "--json").json["events"] == {}
+    old = {"type": "track", "event": "Product Viewed", "userId": "x", "timestamp": "2020-01-01T00:00:00Z"}
+    (tmp_path / "old.jsonl").write_text(json.dumps(old))
+    opportune("import", "events", tmp_path / "old.jsonl", "--data-dir", data)
+    assert "would go: 1 entries" in opportune("retention", "--dry-run", *where).out
+    assert "gone: 1 entries" in opportune("retention", *where).out
+    assert opportune("profile", "user_id:x", "--data-dir", data).code == 1

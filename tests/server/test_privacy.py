@@ -21,6 +21,7 @@ WRITE = {"authorization": f"Bearer {KEYS.write}"}
 def client(tmp_path: Path, start: Callable[..., RunningServer]) -> Iterator[httpx.Client]:
     (tmp_path / "ws").mkdir()
     (tmp_path / "ws" / "consent.yaml").write_text("gpc_denies: [personalize]\n")
+    (tmp_path / "ws" / "privacy.yaml").write_text("retention: {events: {product_viewed: 1d}}\n")
     with Engine.open(tmp_path / "data", workspace=tmp_path / "ws") as engine:
         engine.ingest([{"item_id": f"p{n}", "name": f"Product {n}"} for n in range(8)], dialect="catalog")
         server = start(engine)
@@ -85,6 +86,25 @@ def test_a_right_is_exercised_and_taken_back(client: httpx.Client) -> None:
     assert (held["restricted"], held["objections"]) == (False, [])
     refused = client.post("/v1/privacy/rights", json=who | {"right": "lift"}, headers=SECRET)
     assert (refused.status_code, refused.json()["message"]) == (400, "there is nothing to take back")
+
+
+def test_what_is_past_its_time_goes(client: httpx.Client) -> None:
+    old = {
+        "type": "track", "event": "Product Viewed", "userId": "u1", "messageId": "old",
+        "timestamp": "2020-01-01T00:00:00Z", "properties": {"product_id": "p1"},
+    }  # fmt: skip
+    client.post("/v1/import", json={"batch": [old]}, headers=WRITE)
+    seen(client, "u1", "new")
+    assert client.get("/v1/privacy/retention", headers=SECRET).json()["state"] == "NEVER"
+    for body, left in ((b'{"dry_run": true}', 2), (b"", 1)):
+        told = client.post("/v1/privacy/retention", content=body, headers=SECRET).json()
+        until = time.monotonic() + 20
+        while told["state"] == "RUNNING" and time.monotonic() < until:
+            time.sleep(0.02)
+            told = client.get("/v1/privacy/retention", headers=SECRET).json()
+        assert (told["state"], told["report"]["events"]) == ("FINISHED", {"product_viewed": 1})
+        known = client.get("/v1/profiles/user_id:u1", headers=SECRET).json()
+        assert known["events"] == {"product_viewed": left}
 
 
 def test_kept_out_and_let_in_again(client: httpx.Client) -> None:

@@ -30,6 +30,7 @@ COMMANDS = {
     "backup": "backup",
     "restore": "restore",
     "privacy": "privacy",
+    "retention": "retention",
     "keys": "keys",
     "users": "users",
     "audit": "audit",

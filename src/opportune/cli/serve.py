@@ -98,6 +98,7 @@ def command(
     from opportune.access.audit import AuditLog
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
+    from opportune.server.retention import watch_retention
     from opportune.server.run import serve
     from opportune.warehouse.reports import Reports
 
@@ -132,6 +133,7 @@ def command(
             # A canary brings a guardrail with it while the server runs.
             loop = asyncio.get_running_loop()
             watching.append(loop.create_task(watch_guardrails(reports)))
+            watching.append(loop.create_task(watch_retention(engine.retention)))
             if retrain_s:
                 training = train_command(
                     data_dir, workspace, retrain_placement, retrain_drift, promote=retrain_promote

@@ -41,6 +41,8 @@ from opportune.engine.loading import load
 from opportune.engine.model_list import model_list
 from opportune.engine.models import Models
 from opportune.engine.queries import Queries
+from opportune.engine.retention_desk import RetentionDesk
+from opportune.engine.retiring import DerivedExpirer, Retiring
 from opportune.engine.rights import Rights
 from opportune.engine.served import Served
 from opportune.engine.workspace import Workspace, load_workspace
@@ -162,10 +164,13 @@ class Engine(Queries):
         events keep coming."""
         self.data_dir: Path | None = None
         self._erasures: dict[str, Erasing] = {}
+        self.retention = RetentionDesk(self)
         self.rights = Rights(self)
         """What people ask for besides access and erasure."""
         self.derived_erasers: list[DerivedEraser] = []
         """What else takes erased people out of itself: tables that follow the journal."""
+        self.derived_expirers: list[DerivedExpirer] = []
+        """What else takes entries of the journal that are past their time out of itself."""
         self._learnt_at: Millis = 0
         self._noise: list[str] = []
         self._open_disk = open_disk
@@ -641,6 +646,10 @@ class Engine(Queries):
             if erasure_id not in self._erasures:
                 raise missing from error
             return self._erasures[erasure_id]
+
+    def retiring(self, *, dry_run: bool = False) -> Retiring:
+        """Take out what is past its time, in two steps; see :mod:`opportune.engine.retiring`."""
+        return Retiring(self, dry_run=dry_run)
 
     def settle(self) -> None:
         """Make durable and fold everything that was appended, on the folding thread."""

@@ -11,7 +11,7 @@ from opportune.engine.entries import Entry
 from opportune.errors import Corrupt, StorageError
 from opportune.events.dedupe import digest
 from opportune.events.event import DeadLetter, Event, Identifier
-from opportune.privacy.sealing import NO_DIGEST, Erased, Sealer, is_sealed
+from opportune.privacy.sealing import GONE_SLOT, NO_DIGEST, Erased, Sealer, is_sealed
 from opportune.stores.vault import Tombstone, Vault
 
 NEXT_SLOT = "next_slot"
@@ -77,6 +77,13 @@ class SealedEntries:
                 return self._sealed(self.vault.take(), "x", entries.encode(entry))
         return entries.encode(entry)
 
+    def encode_again(self, event: Event) -> bytes:
+        """An event that was read and changed, with the key that sealed it; in the clear where none did."""
+        if event.slot < 0:
+            return entries.encode(event)
+        mark = digest(event.source, event.message_id)
+        return self._sealed(event.slot, "e", entries.encode(event), mark, event.received)
+
     def _event(self, event: Event, mark: bytes = b"") -> bytes:
         if not event.identifiers:
             return entries.encode(event)
@@ -122,7 +129,8 @@ class SealedEntries:
                     remedy="put the folder 'vault' back that belongs to this journal",
                 )
             slot, opened = self._sealer.open(data)
-            self.vault.used(slot)
+            if slot != GONE_SLOT:
+                self.vault.used(slot)
             if isinstance(opened, Erased):
                 self.skipped += 1
                 return opened

@@ -9,6 +9,7 @@ from opportune.clock import Millis
 from opportune.events.event import Event, Line
 from opportune.events.rights import RECTIFIED, RIGHTS_EVENTS
 from opportune.identity.links import LINK_EVENTS
+from opportune.privacy.retention import EXPIRED
 from opportune.profiles.accumulators import Accumulator, Affinity, Preference
 from opportune.profiles.definitions import Feature
 from opportune.profiles.leaf import DISMISSALS, SEARCHES, TOUCHES
@@ -73,7 +74,7 @@ class Plan:
     __slots__ = ("dismisses", "is_note", "life", "rectifies", "row", "searches", "touch")
 
     def __init__(self, name: str, slots: Sequence[Slot]) -> None:
-        self.is_note = name in LINK_EVENTS or name in RIGHTS_EVENTS
+        self.is_note = name in LINK_EVENTS or name in RIGHTS_EVENTS or name == EXPIRED
         self.rectifies = name == RECTIFIED
         self.touch = TOUCHES.get(name, "")
         self.dismisses = name in DISMISSALS

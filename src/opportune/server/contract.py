@@ -12,6 +12,7 @@ from opportune.decide.flags import Evaluation
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.engine.admission import Admission
 from opportune.engine.erasing import Erasing
+from opportune.engine.retention_desk import RetentionDesk
 from opportune.engine.rights import Rights
 from opportune.identity.corrections import Action, Together
 from opportune.privacy.receipt import Receipt
@@ -109,6 +110,11 @@ class Queries(Protocol):
     @property
     def rights(self) -> Rights:
         """What people ask for besides access and erasure."""
+        ...
+
+    @property
+    def retention(self) -> RetentionDesk:
+        """What is taken out when it is past its time."""
         ...
 
     def holdings(self, identifier: str) -> dict[str, Any]:

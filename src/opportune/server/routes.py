@@ -24,6 +24,7 @@ from opportune.server import (
     privacy,
     probes,
     reads,
+    retention,
 )
 from opportune.server.call import Call, Reply
 from opportune.server.pending import Pending
@@ -411,6 +412,24 @@ ROUTES: tuple[Route, ...] = (
         "Put a trait right, restrict what is done with a person's data, object to uses; and take it back",
         access="privacy",
         request=privacy.RightsRequest,
+    ),
+    Route(
+        "POST",
+        "/v1/privacy/retention",
+        retention.retire,
+        "privacy",
+        "Take out what is past its time, as privacy.yaml says; or say what would go",
+        access="privacy",
+        request=retention.RetentionRequest,
+        body_required=False,
+    ),
+    Route(
+        "GET",
+        "/v1/privacy/retention",
+        retention.state,
+        "privacy",
+        "What went last, and how long what is kept",
+        access="privacy",
     ),
     Route(
         "GET",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Reports:
         self._path = path
         self._tables: Tables | None = None
         engine.derived_erasers.append(self.erase)
+        engine.derived_expirers.append(self.expire)
 
     @classmethod
     def of(cls, engine: Engine, data_dir: Path) -> Reports:
@@ -93,6 +94,12 @@ class Reports:
         if self._tables is None and (self._path is None or not self._path.is_file()):
             return 0
         return self.tables.erase(identifiers)
+
+    def expire(self, seqs: Collection[int]) -> int:
+        """Take rows of journal entries that are past their time out of the tables. On the engine's thread."""
+        if self._tables is None and (self._path is None or not self._path.is_file()):
+            return 0
+        return self.tables.expire(seqs)
 
     def list(self) -> list[dict[str, Any]]:
         """Every experiment as it is declared and as it stands."""

@@ -201,6 +201,22 @@ class Tables:
         connection.execute("force checkpoint")
         return rows
 
+    def expire(self, seqs: Collection[int]) -> int:
+        """Take out the rows of these journal entries; how many rows there were."""
+        connection = self.connection
+        connection.register("past", {"seq": np.fromiter(seqs, np.int64, len(seqs))})
+        rows = 0
+        try:
+            for table in ("exposures", "events", "held_exposures", "held_events"):
+                told = connection.execute(
+                    f"delete from {table} where seq in (select seq from past)"
+                ).fetchone()
+                rows += int(told[0])
+        finally:
+            connection.unregister("past")
+        connection.execute("force checkpoint")
+        return rows
+
     def _insert(
         self, table: str, rows: list[tuple[Any, ...]], types: tuple[Any, ...], *, verb: str = "insert"
     ) -> None:
