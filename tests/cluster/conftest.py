@@ -78,9 +78,13 @@ def file(config: ClusterConfig, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def playing(role: str, file: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def playing(
+    role: str, file: Path, folder: Path, *, workspace: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """One process of the cluster, terminated at the end."""
     command = [sys.executable, "-m", "opportune.cli", "serve", "--role", role]
+    if workspace is not None:
+        command += ["--workspace", str(workspace)]
     process = subprocess.Popen([*command, "--cluster", str(file), "--data-dir", str(folder)])
     try:
         yield process

@@ -9,7 +9,7 @@ import redis
 from scripts.cluster.recorded import recorded
 from scripts.cluster.settled import settle
 from tests.cluster.conftest import playing
-from tests.cluster.test_equivalence import send
+from tests.cluster.equivalence import send
 
 from opportune.engine.workspace import load_workspace
 from opportune.errors import StorageError

@@ -97,6 +97,9 @@ class KafkaLog:
                 **self._config.kafka.client(),
                 "acks": "all",
                 "enable.idempotence": True,
+                # As the fold workers and every Java client: a leaf's events and its journal are in partitions
+                # of the same number, so each journal partition is in the order of its events.
+                "partitioner": "murmur2",
                 "linger.ms": LINGER_MS,
                 "compression.type": "lz4",
                 "delivery.timeout.ms": int(PATIENCE_S * 1000),

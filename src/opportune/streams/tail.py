@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heapify, heappop, heapreplace
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -18,12 +20,31 @@ log = logging.getLogger("opportune.streams")
 
 AT_ONCE = 500
 
+HELD_S = 0.2
+"""So long what has come waits for what a gateway received before it and another partition brings later."""
+
+PATIENCE_S = 5.0
+"""The same where a partition is known to have more that does not come."""
+
+MOST_HELD = 200_000
+
+_Waiting = tuple[int, str, int, bytes, float]
+"""When a gateway received it, topic, partition, entry, when it came here; handed on in this order."""
+
 
 class Tail:
-    """All partitions of some topics, committed entries only; no consumer group, no offsets kept."""
+    """All partitions of some topics, committed entries only; no consumer group, no offsets kept.
 
-    def __init__(self, config: ClusterConfig, topics: Iterable[str]) -> None:
+    Entries come in the order in which gateways received them (then by partition), as far as the partitions
+    can be read alike: two replicas that follow the same topics learn in the same order, and so does one
+    machine. Within a partition the order is Kafka's.
+    """
+
+    def __init__(
+        self, config: ClusterConfig, topics: Iterable[str], *, timer: Callable[[], float] = time.monotonic
+    ) -> None:
         self._brokers = config.kafka.brokers
+        self._timer = timer
         self._consumer = Consumer(
             {
                 **config.kafka.client(),
@@ -41,21 +62,64 @@ class Tail:
             for number in known[topic].partitions
         ]
         self._consumer.assign(self._parts)
+        self._waiting: dict[tuple[str, int], deque[_Waiting]] = {
+            (part.topic, part.partition): deque() for part in self._parts
+        }
         self.read = 0
 
     def entries(self, timeout_s: float = 0.0) -> Iterator[Entry]:
-        """What has come since the last call, up to :data:`AT_ONCE`; waits ``timeout_s`` for the first."""
-        for message in self._consumer.consume(AT_ONCE, timeout=timeout_s):
+        """What has come since the last call and waits for nothing before it, up to :data:`AT_ONCE` more than
+        was held; waits ``timeout_s`` for the first."""
+        found = self._consumer.consume(AT_ONCE, timeout=timeout_s)
+        now = self._timer()
+        for message in found:
             if message.error() is not None:
                 log.warning("a partition cannot be read: %s", message.error())
                 continue
+            topic, number, value = message.topic(), message.partition(), message.value()
+            assert topic is not None
+            assert number is not None
+            assert value is not None, "nothing here is compacted"
+            self._waiting[topic, number].append((message.timestamp()[1], topic, number, value, now))
+        for data in self._next():
             self.read += 1
-            value = message.value()
             try:
-                assert value is not None, "nothing here is compacted"
-                yield entries.decode(value)
+                yield entries.decode(data)
             except msgspec.MsgspecError as error:
                 log.error("a message that is no entry was passed over: %s", error)
+
+    def _next(self) -> Iterator[bytes]:
+        """Merge the partitions by time. While all have something here the merge is exact; when one has run
+        dry, the others wait for it."""
+        heads = [held[0] for held in self._waiting.values() if held]
+        if not heads:
+            return
+        heapify(heads)
+        now, patience = self._timer(), self._patience()
+        crowded = sum(map(len, self._waiting.values())) > MOST_HELD
+        while heads:
+            _, topic, number, data, came = heads[0]
+            if now - came < patience and not crowded:
+                return
+            held = self._waiting[topic, number]
+            held.popleft()
+            yield data
+            if held:
+                heapreplace(heads, held[0])
+            else:
+                heappop(heads)
+                patience = self._patience()
+
+    def _patience(self) -> float:
+        """How long what is here must wait for what is not."""
+        dry = [part for part in self._parts if not self._waiting[part.topic, part.partition]]
+        if not dry:
+            return 0.0
+        for part in self._consumer.position(dry):
+            _, high = self._consumer.get_watermark_offsets(part, cached=True)
+            if high < 0 or high > max(part.offset, 0):
+                return PATIENCE_S
+        return HELD_S
 
     def behind(self) -> int:
         """Messages between here and the ends that were there when it was asked."""
@@ -78,8 +142,8 @@ class Tail:
         }
 
     def reached(self, ends: dict[tuple[str, int], int]) -> bool:
-        """Whether everything before ``ends`` has been read."""
-        return all(
+        """Whether everything before ``ends`` has been read and handed on."""
+        return not any(self._waiting.values()) and all(
             part.offset >= ends[part.topic, part.partition]
             or (part.offset < 0 and ends[part.topic, part.partition] == 0)
             for part in self._consumer.position(self._parts)
