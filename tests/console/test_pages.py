@@ -388,7 +388,7 @@ def test_likely_pairs_are_shown_with_what_speaks_for_them(seen: Seen, tmp_path: 
 
 def test_the_models_and_what_the_shadow_found(console: Client, seen: Seen) -> None:
     assert "Train one: opportune train" in console.get("/models").text
-    seen.engine.models = lambda: [  # type: ignore[method-assign]
+    seen.engine.models = lambda: [  # type: ignore[method-assign]  # the page is given what models there are
         {
             "kind": "ranker",
             "live": None,
