@@ -62,6 +62,7 @@ from opportune.importing.events import SHORT_NAMES
 from opportune.importing.items import FIELDS as ITEM_FIELDS
 from opportune.importing.orders import FIELDS as ORDER_FIELDS
 from opportune.learn.scores import Score, ScoreSet
+from opportune.privacy.anonymous import AnonymousRules
 from opportune.privacy.policy import PrivacyPolicy
 from opportune.privacy.retention import RetentionRules
 from opportune.privacy.sensitive import Sensitive
@@ -359,7 +360,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
         Layer,
     ),
     "consent": (ConsentPolicy, Purpose),
-    "privacy": (PrivacyPolicy, Sensitive, RetentionRules),
+    "privacy": (PrivacyPolicy, Sensitive, RetentionRules, AnonymousRules),
     "metrics": (MetricsFile, Metric, Measure),
 }
 

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Opportune
 
+from opportune import Engine
+from opportune.clock import FixedClock
+
 
 @pytest.fixture
 def data(opportune: Opportune, tmp_path: Path) -> Path:
@@ -86,3 +89,31 @@ def test_what_is_past_its_time_goes(opportune: Opportune, data: Path, tmp_path: 
     assert "would go: 1 entries" in opportune("retention", "--dry-run", *where).out
     assert "gone: 1 entries" in opportune("retention", *where).out
     assert opportune("profile", "user_id:x", "--data-dir", data).code == 1
+
+
+def test_people_who_refuse_are_counted(opportune: Opportune, tmp_path: Path) -> None:
+    """Discrete Laplace noise of scale 4: further off than 56 once in a million."""
+    pytest.importorskip("opendp", reason="the extra 'privacy' is not installed")
+    refusal = dict.fromkeys(("personalization", "analytics", "advertising"), False)
+    (tmp_path / "ws").mkdir()
+    where = ("--data-dir", tmp_path / "d", "--workspace", tmp_path / "ws")
+    (tmp_path / "ws" / "privacy.yaml").write_text(
+        "anonymous: {events: [product_viewed, order_completed], epsilon: 0.5, budget: 10, per_person: 2}"
+    )
+    with Engine.open(
+        tmp_path / "d", workspace=tmp_path / "ws", clock=FixedClock(1_700_000_000_000)
+    ) as engine:
+        engine.ingest(
+            [
+                {
+                    "type": "track", "event": "Product Viewed", "anonymousId": f"a{n}",
+                    "context": {"consent": {"categoryPreferences": refusal}},
+                }
+                for n in range(200)
+            ]
+        )  # fmt: skip
+    told = opportune("privacy", "counts", *where)
+    assert "2023-11-14  product_viewed " in told.out
+    [day] = opportune("privacy", "counts", *where, "--json").json["days"]
+    assert abs(day["counts"]["product_viewed"] - 200) < 56
+    assert "nothing is counted" in opportune("privacy", "counts", "--data-dir", tmp_path / "d").out

@@ -158,5 +158,39 @@ def verify(
         click.echo(f"this person is meant; {scan['files']} files searched now, {scan['found']} places found")
 
 
+@command.command(
+    "counts",
+    cls=Examples,
+    examples="""
+    opportune privacy counts --data-dir data --workspace workspace
+    opportune privacy counts --to http://127.0.0.1:8080 --key SECRET --json
+    """,
+)
+@options.target
+@options.as_json
+def counts(data_dir: Path | None, url: str, key: str, workspace: Path | None, as_json: bool) -> None:
+    """Show how often people who refuse did what, counted with differential privacy.
+
+    On a data folder, days that are over are published first; a running server does that by itself.
+    """
+    with open_target(data_dir, url, key, workspace) as target:
+        found = target.anonymous()
+    if as_json:
+        print_json(found)
+        return
+    if not found["on"]:
+        click.echo("nothing is counted: name events in privacy.yaml, anonymous: {events: [product_viewed]}")
+        return
+    for day in found["days"]:
+        told = day["problem"] or ", ".join(
+            f"{name} {max(0, n):,} +-{day['half_width']:.0f}" for name, n in day["counts"].items()
+        )
+        click.echo(f"{when(day['day'])[:10]}  {told}")
+    click.echo(
+        f"epsilon {found['epsilon']:g} a day; {found['spent']:g} of {found['budget']:g} spent within "
+        f"{found['budget_days']} days"
+    )
+
+
 for one in COMMANDS:
     command.add_command(one)

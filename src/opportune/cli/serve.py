@@ -98,7 +98,7 @@ def command(
     from opportune.access.audit import AuditLog
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
-    from opportune.server.retention import watch_retention
+    from opportune.server.retention import watch_anonymous, watch_retention
     from opportune.server.run import serve
     from opportune.warehouse.reports import Reports
 
@@ -134,6 +134,7 @@ def command(
             loop = asyncio.get_running_loop()
             watching.append(loop.create_task(watch_guardrails(reports)))
             watching.append(loop.create_task(watch_retention(engine.retention)))
+            watching.append(loop.create_task(watch_anonymous(engine.anonymous)))
             if retrain_s:
                 training = train_command(
                     data_dir, workspace, retrain_placement, retrain_drift, promote=retrain_promote

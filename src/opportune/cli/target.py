@@ -66,6 +66,10 @@ class Target(Protocol):
 
     def rights(self, identifier: str) -> dict[str, Any]: ...
 
+    def anonymous(self) -> dict[str, Any]:
+        """Counts of people who refuse."""
+        ...
+
     def suppress(self, identifier: str, *, lift: bool) -> None:
         """Keep a person out from now on, or let them in again."""
         ...
@@ -193,6 +197,13 @@ class Folder:
     def rights(self, identifier: str) -> dict[str, Any]:
         return _plain(self._engine.rights.of(identifier))
 
+    def anonymous(self) -> dict[str, Any]:
+        if self._engine.anonymous.has_finished():
+            from opportune.privacy.laplace import laplace
+
+            self._engine.anonymous.release(laplace)
+        return _plain(self._engine.anonymous.report())
+
     def suppress(self, identifier: str, *, lift: bool) -> None:
         self._engine.rights.suppress([identifier], lift=lift)
 
@@ -265,6 +276,9 @@ class Server:
 
     def rights(self, identifier: str) -> dict[str, Any]:
         return _plain(self._client.get(f"/v1/privacy/rights/{quote(identifier, safe=':')}"))
+
+    def anonymous(self) -> dict[str, Any]:
+        return _plain(self._client.get("/v1/privacy/anonymous"))
 
     def suppress(self, identifier: str, *, lift: bool) -> None:
         kind, _, value = identifier.partition(":")

@@ -130,6 +130,7 @@ class _Console:
             self._post("/dead-letters/{key}/discard", "repair", self.discard),
             *self._page("/placements", "placements", "reports", desk.placements),
             *self._page("/experiments", "experiments", "reports", desk.experiments),
+            *self._page("/anonymous", "anonymous", "reports", desk.anonymous),
             *self._page("/models", "models", "reports", desk.models),
             *self._report("/experiments/{key}", "experiment", "reports", self._experiment),
             *self._entry("/bandits", "bandit", "reports", desk.bandit),

@@ -15,6 +15,7 @@ from opportune.clock import Clock
 from opportune.console.proposals import waiting
 from opportune.console.pulse import Pulse
 from opportune.engine.admission import Admission
+from opportune.engine.anonymous_desk import AnonymousDesk
 from opportune.engine.rights import Rights
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
@@ -70,6 +71,9 @@ class Engine(Protocol):
 
     @property
     def rights(self) -> Rights: ...
+
+    @property
+    def anonymous(self) -> AnonymousDesk: ...
 
     def commit(self, admission: Admission) -> None: ...
 
@@ -248,6 +252,10 @@ class Desk:
             "definitions": self.engine.workspace.revision,
             "experiments": listed(self.engine.workspace.experiments, self.engine.state.switches),
         }
+
+    def anonymous(self, query: Query) -> dict[str, Any]:
+        """People who refuse, counted."""
+        return self.engine.anonymous.report()
 
     def bandit(self, experiment_id: str) -> dict[str, Any]:
         """An experiment whose traffic follows the rewards. Raises :class:`NotFound`."""

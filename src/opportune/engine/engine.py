@@ -29,6 +29,7 @@ from opportune.decide.warm_up import warm_up
 from opportune.decide.world import PersonView, Refused, SessionView, World
 from opportune.engine import flags
 from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, shared, tally
+from opportune.engine.anonymous_desk import AnonymousDesk
 from opportune.engine.checkpoints import EVERY, Checkpoints
 from opportune.engine.collector import collector_paused
 from opportune.engine.consent_gate import ConsentGate
@@ -190,6 +191,7 @@ class Engine(Queries):
             raise
         self.entries = loaded.entries
         self.journal, self.store, self.state = loaded.journal, loaded.store, loaded.state
+        self.anonymous = AnonymousDesk(self._disk, self.workspace.privacy.anonymous, self.clock)
         self._people = People(self.state.person)
         self._in_flight: set[bytes] = set()
         self.consent = ConsentGate(self.state, self.workspace.consent)
@@ -288,7 +290,7 @@ class Engine(Queries):
         kept: list[Entry] = []
         marks: list[bytes] = []
         dedupe, in_flight, plan = self.state.dedupe, self._in_flight, self.workspace.plan
-        gate = self.consent
+        gate, anonymous = self.consent, self.anonymous
         has_plan = plan is not EMPTY
         refuses = self.entries.refuses if self.entries.has_tombstones else None
         is_segment = dialect == "segment"
@@ -335,6 +337,8 @@ class Engine(Queries):
                 noted = [*(noted or ()), *told]
             if not allowed:
                 found.append(Verdict(index, event.message_id, verdicts.SUPPRESSED, warnings=noted or []))
+                if anonymous.is_on:
+                    anonymous.count(event)
                 if kept_event is not None:
                     in_flight.add(mark)
                     marks.append(mark)
@@ -703,6 +707,8 @@ class Engine(Queries):
         """Background work in small slices (checkpoints, merging, items made ready to be shown); true while
         more is waiting."""
         self.entries.keep_ready()
+        if self.anonymous.is_on:
+            self.anonymous.keep_up()
         more = False
         if self._served is not None:
             now = self.clock()
@@ -736,6 +742,8 @@ class Engine(Queries):
         try:
             if self._served is not None:
                 self._served.save(self.clock())
+            if self.anonymous.is_on:
+                self.anonymous.save()
             self._checkpoints.close()
             self.journal.close()
         finally:

@@ -11,6 +11,7 @@ from opportune.clock import Millis
 from opportune.decide.flags import Evaluation
 from opportune.decide.request import DecideRequest, DecideResponse
 from opportune.engine.admission import Admission
+from opportune.engine.anonymous_desk import AnonymousDesk
 from opportune.engine.erasing import Erasing
 from opportune.engine.retention_desk import RetentionDesk
 from opportune.engine.rights import Rights
@@ -115,6 +116,11 @@ class Queries(Protocol):
     @property
     def retention(self) -> RetentionDesk:
         """What is taken out when it is past its time."""
+        ...
+
+    @property
+    def anonymous(self) -> AnonymousDesk:
+        """Counts of people who refuse."""
         ...
 
     def holdings(self, identifier: str) -> dict[str, Any]:

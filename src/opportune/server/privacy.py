@@ -149,6 +149,11 @@ def rights(service: Service, call: Call) -> Reply:
     return json_reply(service.engine.rights.of(identifier), 200, NO_STORE)
 
 
+def anonymous(service: Service, call: Call) -> Reply:
+    """Counts of people who refuse, as published, and the budget."""
+    return json_reply(service.engine.anonymous.report(), 200, NO_STORE)
+
+
 def regulation(service: Service, call: Call) -> Reply:
     """How far it has come. Raises :class:`NotFound`."""
     regulate_id = call.param("regulate_id")

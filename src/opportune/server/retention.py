@@ -1,4 +1,5 @@
-"""Retention over HTTP, and once a day by itself: the journal is read in a thread, the rest is one turn."""
+"""What is done once a day: retention, also over HTTP (the journal is read in a thread, the rest is one turn),
+and publishing anonymous counts."""
 
 from __future__ import annotations
 
@@ -7,9 +8,11 @@ import logging
 
 import msgspec
 
+from opportune.engine.anonymous_desk import AnonymousDesk
 from opportune.engine.retention_desk import RetentionDesk
 from opportune.engine.retiring import Retiring
 from opportune.errors import OpportuneError
+from opportune.privacy.laplace import laplace
 from opportune.server.body import body_of
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
 from opportune.server.decisions import wrong_shape
@@ -59,6 +62,19 @@ async def drive(desk: RetentionDesk, retiring: Retiring) -> None:
         desk.failed(str(error))
     else:
         log.info("retention: %s events, %s s", sum(found.events.values()), found.seconds)
+
+
+async def watch_anonymous(desk: AnonymousDesk, every_s: float = LOOK_EVERY_S) -> None:
+    """Publish finished days, as long as the server runs. Importing OpenDP takes seconds: in a
+    thread."""
+    while True:
+        if desk.has_finished():
+            try:
+                await asyncio.to_thread(laplace, (0,), 1.0)
+                desk.release(laplace)
+            except OpportuneError as error:
+                log.warning("anonymous counts are not published: %s", error)
+        await asyncio.sleep(every_s)
 
 
 async def watch_retention(desk: RetentionDesk, every_s: float = LOOK_EVERY_S) -> None:

@@ -414,6 +414,14 @@ ROUTES: tuple[Route, ...] = (
         request=privacy.RightsRequest,
     ),
     Route(
+        "GET",
+        "/v1/privacy/anonymous",
+        privacy.anonymous,
+        "privacy",
+        "People who refuse, counted with differential privacy; what of the budget is spent",
+        access="reports",
+    ),
+    Route(
         "POST",
         "/v1/privacy/retention",
         retention.retire,
