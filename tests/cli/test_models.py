@@ -69,6 +69,9 @@ def test_the_life_of_a_ranker(opportune: Opportune, folder: Path, tmp_path: Path
     bundle = shown.json["bundle"]
     assert bundle["offsets"][0] == 1
     assert bundle["items"] == 40
+    segments = {name: told["ranked"]["cases"] for name, told in bundle["segments"].items()}
+    assert segments["new people"] == bundle["metrics"]["ranked"]["cases"] > 0  # everybody comes once
+    assert segments["known people"] == 0
     page = (tmp_path / "r.html").read_text()
     assert f"Training of {version}" in page
     assert page.count("<svg") == 2

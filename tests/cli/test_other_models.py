@@ -111,6 +111,29 @@ def test_scores_of_people(opportune: Opportune, folder: Path, workspace: Path) -
     assert buy["version"] in opportune("compare", "--model", "buy", "--data-dir", folder).out
 
 
+def evaluated(opportune: Opportune, folder: Path, kind: str, version: str) -> dict:
+    ran = opportune("evaluate", version, "--model", kind, "--data-dir", folder, "--share", "0.2", "--json")
+    assert ran.code == 0, ran.err
+    assert version in opportune("evaluate", version, "--model", kind, "--data-dir", folder).out
+    assert list(ran.json) == [version]
+    return ran.json[version]
+
+
+def test_scores_are_evaluated(opportune: Opportune, folder: Path) -> None:
+    buy = train(opportune, folder, "buy", "--horizon-days", "5")
+    told = evaluated(opportune, folder, "buy", buy["version"])
+    held_out = buy["bundle"]["metrics"]
+    # The same people at the same time as in training, where the model that was measured had not met them.
+    assert (told["rows"], told["base_rate"]) == (held_out["rows"], held_out["base_rate"])
+    assert told["log_loss"] < held_out["log_loss"]
+    clv = train(opportune, folder, "clv")
+    lifetimes = evaluated(opportune, folder, "clv", clv["version"])
+    assert lifetimes["orders_came"] == clv["bundle"]["metrics"]["orders_came"]
+    ran = opportune("evaluate", "b1", "--model", "buy", "--data-dir", folder)
+    assert ran.code != 0
+    assert "no such model version" in ran.err
+
+
 def test_sources(opportune: Opportune, folder: Path, workspace: Path) -> None:
     pytest.importorskip("implicit", reason="the `learn` extra is not installed")
     pytest.importorskip("sklearn", reason="the `learn` extra is not installed")
@@ -130,6 +153,7 @@ def test_sources(opportune: Opportune, folder: Path, workspace: Path) -> None:
         assert shown(engine) < {f"p{n}" for n in range(20)}
         factors = train(opportune, folder, "factors", "--dimensions", "8", "--promote")
         assert factors["bundle"]["metrics"]["alone"]["hr20"] > 50
+        assert evaluated(opportune, folder, "factors", factors["version"])["hr20"] > 50
         engine.refresh_ranker()
         assert shown(engine) < {f"p{n}" for n in range(20)}
 
@@ -201,6 +225,10 @@ def test_what_the_sequence_model_thinks_is_the_same_feature_in_training_and_in_s
     trained = train(opportune, folder, "ranker", *few, "--no-sequence")
     assert trained["bundle"]["sequence"]  # it is a source of the placement, so its opinion is there anyway
     assert trained["bundle"]["sources"] == {"session_knn": 1.0, "sequence": 0.5}
+    segments = trained["bundle"]["segments"]
+    new, known = (segments[f"{which} people"]["ranked"]["cases"] for which in ("new", "known"))
+    assert new + known == trained["bundle"]["metrics"]["ranked"]["cases"]
+    assert 0 < new < known / 5  # six people of forty days: the first session of each is new
     [past] = drawn.histories
     first_case = min(query.now for query in asked)
     sessions = set(past.session.tolist())

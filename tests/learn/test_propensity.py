@@ -9,6 +9,9 @@ import pytest
 from opportune.clock import DAY, HOUR
 from opportune.errors import InvalidDefinition
 from opportune.events.event import Event
+from opportune.identity.as_of import members_as_of
+from opportune.identity.links import IDENTIFY, Evidence
+from opportune.identity.rules import IdentityRules
 from opportune.learn.buying import BuyingModel
 from opportune.learn.examples import examples
 from opportune.learn.propensity import Propensity, PropensityModel, columns_of, train_propensity
@@ -81,6 +84,33 @@ def test_examples_know_nothing_of_what_came_after():
         active=HOUR,
     )  # fmt: skip
     assert (churn.leaf, churn.outcome) == (["user_id:u2"], [True])
+
+
+def test_examples_are_people_as_they_were_joined_then():
+    def at(day, name, leaf):
+        return Event("track", name, f"{leaf}{day}", "web", T0 + day * DAY, 0, (leaf,))
+
+    browser, login = "anonymous_id:a", "user_id:u1"
+    events = [
+        at(0, "product_viewed", browser),
+        at(1, "product_viewed", login),
+        at(5, "order_completed", login),
+        at(6, "product_viewed", browser),
+    ]
+    joined = Evidence(IDENTIFY, T0 + 3 * DAY, "m", "web", T0 + 3 * DAY)
+    links = {browser: {login: joined}, login: {browser: joined}}
+    made = examples(
+        ProfileSchema.default(),
+        events,
+        times=[T0 + 2 * DAY, T0 + 4 * DAY],
+        horizon=4 * DAY,
+        members=members_as_of(lambda leaf: links.get(leaf, {}), IdentityRules()),
+    )
+    # On day 2 nobody knew that the two were one, on day 4 they were: one row with the views of both. The
+    # order counts for all of them.
+    assert made.leaf == [browser, login, login]
+    assert [row["views_30d"] for row in made.rows] == [1, 1, 2]
+    assert made.outcome == [True, True, True]
 
 
 BUYING = msgspec.json.encode(BuyingModel(r=0.243, alpha=4.414, a=0.793, b=2.426))

@@ -26,3 +26,10 @@ def test_whoever_is_kept_is_kept_whole_and_every_time() -> None:
 
 def test_few_are_all_kept() -> None:
     assert len(sampled(events(10, 3), 10)) == 30
+
+
+def test_people_with_two_identifiers_are_kept_or_let_go_together() -> None:
+    found = sampled(events(200, 5), 50, lambda leaf: f"user_id:{int(leaf.partition(':')[2]) // 2}")
+    people = {int(event.leaf.partition(":")[2]) for event in found}
+    assert people == {one ^ 1 for one in people}
+    assert len(people) % 2 == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json, print_table
-from opportune.cli.training import progress_bars, rankers_of
+from opportune.cli.training import model_option, progress_bars, rankers_of, versions_of
 
 
 @click.command(
@@ -18,10 +19,12 @@ from opportune.cli.training import progress_bars, rankers_of
     examples="""
     opportune evaluate r20261122-1 r20261122-2 --data-dir data
     opportune evaluate r20261122-1 --data-dir data --share 0.02 --json
+    opportune evaluate b20261122-1 --model buy --data-dir data
     """,
 )
 @click.argument("versions", nargs=-1, required=True)
 @options.data_dir
+@model_option
 @options.workspace
 @click.option(
     "--placement", "name", default="home_recs", show_default=True, help="Whose candidates are ranked."
@@ -38,6 +41,7 @@ from opportune.cli.training import progress_bars, rankers_of
 def command(
     versions: tuple[str, ...],
     data_dir: Path,
+    kind: str,
     workspace: Path | None,
     name: str,
     share: float,
@@ -46,7 +50,9 @@ def command(
 ) -> None:
     """Ask model versions the same cases: the last sessions of the journal, with candidates from before them.
 
-    Sessions that a version learnt from flatter it; its training window says which those are.
+    A candidate source is asked about the same sessions by itself; 'buy' and 'churn' about people as they were
+    a horizon ago, 'clv' about the orders of the last quarter. What a version learnt from flatters it; its
+    training window says what that is.
     """
     from opportune.engine.history import read_history
     from opportune.engine.rankers import item_table
@@ -55,6 +61,9 @@ def command(
     from opportune.learn.training import evaluate
     from opportune.stores.disk import RealDisk
 
+    if kind != "ranker":
+        _evaluate_other(data_dir, kind, versions, workspace, share, seed, as_json)
+        return
     rankers = rankers_of(data_dir)
     definitions = load_workspace(workspace)
     placement = definitions.placements.get(name)
@@ -73,6 +82,43 @@ def command(
     if as_json:
         print_json(told)
         return
+    _print_ranks(told)
+
+
+def _evaluate_other(
+    data_dir: Path,
+    kind: str,
+    names: tuple[str, ...],
+    workspace: Path | None,
+    share: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from opportune.engine.model_evaluation import evaluate_models
+    from opportune.engine.workspace import load_workspace
+    from opportune.stores.disk import RealDisk
+
+    told = evaluate_models(
+        versions_of(data_dir, kind),
+        names,
+        RealDisk(data_dir, read_only=True),
+        load_workspace(workspace),
+        share,
+        seed,
+    )
+    if as_json:
+        print_json(told)
+    elif kind in ("factors", "microsegments", "sequence"):
+        _print_ranks(told)
+    else:
+        columns = [name for name in next(iter(told.values())) if name != "bins"]
+        print_table(
+            ("version", *(name.replace("_", " ") for name in columns)),
+            [(which, *(one.get(name) for name in columns)) for which, one in told.items()],
+        )
+
+
+def _print_ranks(told: dict[str, dict[str, Any]]) -> None:
     rows = [
         (
             which,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,7 @@ def command(
     """
     from opportune.engine.history import read_history, read_trainable
     from opportune.engine.retraining import beats, drift_of
+    from opportune.engine.returning import sessions_of_known
     from opportune.engine.training import train_bundle
     from opportune.engine.versions import new_version
     from opportune.engine.workspace import load_workspace
@@ -185,6 +187,9 @@ def command(
             outcomes=outcomes,
             ablation=ablation,
             rival=live if promote else None,
+            known=partial(
+                sessions_of_known, RealDisk(data_dir, read_only=True), definitions, history.catalog
+            ),
             sequence=_sequence_is_live(data_dir) if sequence is None else sequence,
             threads=threads,
             trained_from=registry.live or "",

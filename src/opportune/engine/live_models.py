@@ -54,7 +54,7 @@ class LiveVersions:
         kind = versions.kind
         source = self._models.sources.get(kind)
         if isinstance(source, Replaceable):
-            model = None if live is None else self._source(versions, live)
+            model = None if live is None else source_of(versions, live, self._catalog)
             rows = self._models.log
             source.serve(model, rows.tail(max(len(rows) - LATELY, rows.first)))
         elif live is None:
@@ -63,20 +63,23 @@ class LiveVersions:
             names = (MODEL, SPENDING) if kind == CLV else (MODEL,)
             self._scores.put(kind, {name: versions.store.text(live, name).encode() for name in names})
 
-    def _source(self, versions: Versions, live: str) -> CandidateSource:
-        config = versions.model_info(live).config
-        items = int(config["items"])
-        if items > len(self._catalog) or numbering_digest(self._catalog, items) != config["catalogue"]:
-            raise InvalidDefinition(
-                "the model was trained on another numbering of the catalogue",
-                seen=f"{live}, {items} items",
-                remedy=f"train it again with `opportune train --model {versions.kind}`",
-            )
-        array = versions.store.array
-        if versions.kind == FACTORS:
-            ridge, view, cart, buy = array(live, "knobs").tolist()
-            return Factors(FactorModel(array(live, "vectors"), ridge, (view, cart, buy)))
-        if versions.kind == SEQUENCE:
-            return SequenceSource(SequenceModel.of_arrays({name: array(live, name) for name in ARRAYS}))
-        names = ("vectors", "centroids", "items", "scores")
-        return Microsegments(MicrosegmentModel(*(array(live, name) for name in names)))
+
+def source_of(versions: Versions, version: str, catalog: Catalog) -> CandidateSource:
+    """A version of factors, microsegments or the sequence model as a source. Raises
+    :class:`InvalidDefinition` when it belongs to another catalogue."""
+    config = versions.model_info(version).config
+    items = int(config["items"])
+    if items > len(catalog) or numbering_digest(catalog, items) != config["catalogue"]:
+        raise InvalidDefinition(
+            "the model was trained on another numbering of the catalogue",
+            seen=f"{version}, {items} items",
+            remedy=f"train it again with `opportune train --model {versions.kind}`",
+        )
+    array = versions.store.array
+    if versions.kind == FACTORS:
+        ridge, view, cart, buy = array(version, "knobs").tolist()
+        return Factors(FactorModel(array(version, "vectors"), ridge, (view, cart, buy)))
+    if versions.kind == SEQUENCE:
+        return SequenceSource(SequenceModel.of_arrays({name: array(version, name) for name in ARRAYS}))
+    names = ("vectors", "centroids", "items", "scores")
+    return Microsegments(MicrosegmentModel(*(array(version, name) for name in names)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from importlib.metadata import version as version_of_package
 from typing import Any, NamedTuple
 
@@ -12,27 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.clock import DAY, Millis
-from opportune.engine.history import History, numbering_digest, read_history, read_trainable
+from opportune.engine.customers import Customers
+from opportune.engine.history import History, numbering_digest, read_history
 from opportune.engine.versions import Versions, new_version
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
-from opportune.events.event import Event
 from opportune.learn.bundle import BUY, CHURN, CLV, FACTORS, MICROSEGMENTS, SEQUENCE, ModelInfo
 from opportune.learn.calibration import calibration
 from opportune.learn.candidate_rows import cases_of
 from opportune.learn.candidate_stage import CandidateStage
-from opportune.learn.examples import examples
 from opportune.learn.factors import train_factors
-from opportune.learn.lifetimes import orders_of, train_lifetimes
+from opportune.learn.lifetimes import train_lifetimes
 from opportune.learn.measures import measures
 from opportune.learn.microsegments import train_microsegments
 from opportune.learn.propensity import Propensity, PropensityConfig, train_propensity
 from opportune.learn.ranker_evaluation import rank_cases
-from opportune.learn.sample import sampled
 from opportune.learn.scores import MODEL, SPENDING
 from opportune.learn.sequence_training import SequenceConfig, train_sequence
 from opportune.learn.training import by_session, newest, part
-from opportune.profiles.schema import ProfileSchema
 from opportune.recommend.factors import Factors
 from opportune.recommend.microsegments import Microsegments
 from opportune.recommend.rank_signals import RankSignals
@@ -160,48 +156,22 @@ def fitted(
 
 
 def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _Made:
-    seen: list[int] = []
-
-    def events() -> Iterator[Event]:
-        for seq, entry in read_trainable(disk, workspace):
-            seen[:] = [seen[0] if seen else seq, seq]
-            if isinstance(entry, Event) and entry.identifiers and not entry.withheld:
-                yield entry
-
+    customers = Customers(disk, workspace)
     if kind == CLV:
-        orders = orders_of(events())
+        orders = customers.orders()
         buying, spending, metrics = train_lifetimes(orders)
         texts = {MODEL: buying, SPENDING: spending}
         return _Made(
             metrics,
             len(orders.time),
             (int(orders.time.min()), int(orders.time.max())),
-            (seen[0], seen[-1]),
+            customers.offsets,
             {name: msgspec.json.encode(model).decode() for name, model in texts.items()},
             {},
             {"held_out": 0.25},
         )
-    known = sampled(events(), config.most_people)
-    if not known:
-        raise InvalidRequest("there are no events of people", seen=0, remedy="import some history")
     horizon = config.horizon or (7 * DAY if kind == BUY else 30 * DAY)
-    begin, end = min(e.time for e in known), max(e.time for e in known)
-    first, newest_ask = begin + (end - begin) // 4, end - horizon
-    if newest_ask <= first:
-        raise InvalidRequest(
-            "the history is too short for the horizon",
-            seen=f"{(end - begin) / DAY:.1f} days of events, a horizon of {horizon / DAY:g} days",
-            remedy="take a shorter one with --horizon-days",
-        )
-    past = examples(
-        ProfileSchema.of(workspace.features, "person"),
-        known,
-        times=[first + (newest_ask - first) * step // (ASKED - 1) for step in range(ASKED)],
-        horizon=horizon,
-        outcome="order_completed" if kind == BUY else "",
-        absent=kind == CHURN,
-        active=None if kind == BUY else horizon,
-    )
+    past, newest_ask = customers.asked(kind, config.most_people, horizon, ASKED)
     cut = past.time.index(newest_ask)
     boost = PropensityConfig(seed=config.seed, rounds=config.rounds)
     tried = Propensity(train_propensity(past.rows[:cut], past.outcome[:cut], config=boost))
@@ -210,8 +180,8 @@ def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _M
     return _Made(
         metrics,
         len(past.rows),
-        (begin, end),
-        (seen[0], seen[-1]),
+        customers.window,
+        customers.offsets,
         {MODEL: msgspec.json.encode(model).decode()},
         {},
         {"seed": config.seed, "horizon_days": horizon / DAY, "people": len(set(past.leaf))},

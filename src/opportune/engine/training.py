@@ -25,6 +25,7 @@ from opportune.learn.training import Rival, Slices, train_ranker
 from opportune.recommend.rank_features import FEATURES
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.replaceable import Replaceable
+from opportune.recommend.source import Interactions
 
 
 def teachers_of(
@@ -79,6 +80,7 @@ def train_bundle(
     ablation: bool = False,
     rival: Bundle | None = None,
     sequence: bool = False,
+    known: Callable[[Interactions], frozenset[int]] | None = None,
     threads: int,
     trained_from: str = "",
     progress: Callable[[str], Progress] = lambda step: no_progress,
@@ -104,6 +106,7 @@ def train_bundle(
         if rival is None
         else Rival(rival.info.version, rival.trees, rival.vectors, rival.sequence_source()),
         shown=shown,
+        known=known,
         threads=threads,
         progress=progress,
     )

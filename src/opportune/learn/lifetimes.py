@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,11 +28,11 @@ class Orders(NamedTuple):
     value: Floats
 
 
-def orders_of(events: Iterable[Event]) -> Orders:
-    """Every order with a customer, who is the leaf that it arrived with."""
+def orders_of(events: Iterable[Event], person_of: Callable[[str], str] = lambda leaf: leaf) -> Orders:
+    """Every order with a customer: the person of the leaf that it arrived with."""
     number: dict[str, int] = {}
     rows = sorted(
-        (number.setdefault(e.leaf, len(number)), e.time, float(e.value or 0.0))
+        (number.setdefault(person_of(e.leaf), len(number)), e.time, float(e.value or 0.0))
         for e in events
         if e.name == ORDER and e.leaf
     )
@@ -67,11 +67,21 @@ def train_lifetimes(orders: Orders) -> tuple[BuyingModel, SpendingModel, dict[st
     return buying, spending, metrics
 
 
-def _foretold(orders: Orders, cut: Millis, now: Millis) -> dict[str, Any]:
+def evaluate_lifetimes(orders: Orders, model: BuyingModel) -> dict[str, Any]:
+    """What a model that is there already foretells of the last quarter. Raises :class:`InvalidDefinition`
+    when there are no orders."""
+    if len(orders.time) < 2:
+        raise InvalidDefinition("there are no orders", seen=len(orders.time), remedy="import more history")
+    begin, now = int(orders.time.min()), int(orders.time.max())
+    return _foretold(orders, now - int((now - begin) * HELD_OUT), now, model)
+
+
+def _foretold(orders: Orders, cut: Millis, now: Millis, model: BuyingModel | None = None) -> dict[str, Any]:
     x, t_x, age, customers = summed(orders, cut)
-    if not (x > 0).any():
-        return {"customers": len(x), "why_not": "nobody came back before the last quarter"}
-    model = fit_buying(x, t_x, age)
+    if model is None:
+        if not (x > 0).any():
+            return {"customers": len(x), "why_not": "nobody came back before the last quarter"}
+        model = fit_buying(x, t_x, age)
     ahead = (now - cut) / WEEK
     expected = np.array([model.expected(*one, ahead) for one in zip(x, t_x, age, strict=True)])
     later = orders.customer[orders.time > cut]

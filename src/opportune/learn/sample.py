@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from opportune.events.event import Event
 from opportune.experiments.hashing import hasher
@@ -10,17 +10,19 @@ from opportune.experiments.hashing import hasher
 SALT = "training sample"
 
 
-def sampled(events: Iterable[Event], most: int) -> list[Event]:
-    """The events of at most ``most`` people, chosen by a hash of their leaf, so that everybody has the same
+def sampled(
+    events: Iterable[Event], most: int, person_of: Callable[[str], str] = lambda leaf: leaf
+) -> list[Event]:
+    """The events of at most ``most`` people, chosen by a hash of who they are, so that everybody has the same
     chance however active they are; the same people in every run. One pass: when there are too many, the half
     with the larger hashes is let go."""
     number = hasher("blake2b", SALT)
     below = 1.0
     kept: dict[str, tuple[float, list[Event]]] = {}
     for event in events:
-        leaf = event.leaf
-        if not leaf:
+        if not event.leaf:
             continue
+        leaf = person_of(event.leaf)
         one = kept.get(leaf)
         if one is not None:
             one[1].append(event)

@@ -81,6 +81,7 @@ def train_ranker(
     ablation: bool = False,
     rival: Rival | None = None,
     shown: Sequence[Shown] | None = None,
+    known: Callable[[Interactions], frozenset[int]] | None = None,
     threads: int = 2,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> Trained:
@@ -88,7 +89,8 @@ def train_ranker(
 
     ``stage`` is fitted anew here. ``outcomes``: also learn the chances that objectives weigh. ``shown``:
     learn the order from these lists instead, with their places (position bias); everything else, the
-    measuring too, stays. Raises :class:`InvalidRequest` when the history is too short.
+    measuring too, stays. ``known`` says which of the sessions measured are of people who had been there
+    before: they are told apart in the report. Raises :class:`InvalidRequest` when the history is too short.
     """
     touches = by_session(history)
     session = np.unique(touches.session)
@@ -138,7 +140,8 @@ def train_ranker(
     scorer = TreeScorer.from_text(text)
     baselines = ranker_baselines(held_out.features, scorer.score(np.ascontiguousarray(held_out.features.T)))
     ranked = rank_cases(stage, cases[2], (scorer,), progress=progress("measured cases"))
-    report = report_of(ranked, cases[2], past, items, config.seed, importances(text))
+    of_known = None if known is None else known(parts[2])
+    report = report_of(ranked, cases[2], past, items, config.seed, importances(text), of_known)
     report["ablation"] = (
         ablate(rows, held_out, cases[1], config, threads=threads, progress=progress) if ablation else {}
     )
@@ -201,7 +204,13 @@ def evaluate(
 
 
 def report_of(
-    ranked: Ranked, cases: Cases, past: Interactions, items: int, seed: int, importance: dict[str, float]
+    ranked: Ranked,
+    cases: Cases,
+    past: Interactions,
+    items: int,
+    seed: int,
+    importance: dict[str, float],
+    known: frozenset[int] | None = None,
 ) -> dict[str, Any]:
     """Metrics of the stage alone and with the ranker, the same by segment, coverage and novelty."""
     session = cases.session()
@@ -218,6 +227,9 @@ def report_of(
         "tail items": ~head[target] & (count[target] > 0),
         "new items": count[target] == 0,
     }
+    if known is not None:
+        is_known = np.isin(session, np.array(sorted(known), np.int64))
+        segments = {"new people": ~is_known, "known people": is_known, **segments}
     top = ranked.top[ranked.top >= 0]
     told["ranked"]["coverage"] = round(float(len(np.unique(top)) / max((count > 0).sum(), 1)), 4)
     share = np.maximum(count[top], 1) / max(count.sum(), 1)
