@@ -165,3 +165,38 @@ def test_axe_finds_nothing(live: Live, browser: Browser, size: str, scheme: str)
                 path = "a dead letter"
             assert_accessible(page, path)
         assert [url for url in asked if not url.startswith((live.url, "data:"))] == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_person_changes_what_is_done_with_their_data(live: Live, browser: Browser, scheme: str) -> None:
+    who = f"pref-{scheme}"
+    send(
+        live,
+        {
+            "type": "track", "event": "Product Viewed", "anonymousId": who,
+            "properties": {"product_id": "10001"},
+        },
+    )  # fmt: skip
+    post(live, "/v1/decide", {"placement": "home_recs", "identifiers": {"anonymous_id": who}})
+    asked = urllib.request.Request(
+        f"{live.url}/v1/privacy/preference-link",
+        json.dumps({"identifier": f"anonymous_id:{who}"}).encode(),
+        {"Authorization": f"Bearer {live.secret_key}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as answer:
+        path = json.load(answer)["path"]
+    with visit(browser, size="phone", scheme=scheme) as context:
+        page = context.new_page()
+        page.goto(f"{live.url}{path}")
+        assert_accessible(page, f"preferences, {scheme}")
+        page.get_by_role("switch", name="Personalization").click()
+        page.get_by_role("button", name="Save my choices").click()
+        expect(page.get_by_role("status")).to_have_text("Saved. It holds from now on.")
+        expect(page.get_by_role("switch", name="Personalization")).not_to_be_checked()
+        page.get_by_role("button", name="Not interested").first.click()
+        expect(page.get_by_role("status")).to_have_text("You will not be shown that again.")
+        page.get_by_label("Delete everything about me, for good").check()
+        page.get_by_role("button", name="Delete my data").click()
+        expect(page.get_by_role("status")).to_contain_text("Your data is deleted")
+        page.goto(f"{live.url}{path}")
+        expect(page.get_by_text("We know nothing about you.")).to_be_visible()

@@ -15,7 +15,7 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import console
-from opportune.cli.serving import CONSOLE, announce_keys, console_mount
+from opportune.cli.serving import CONSOLE, announce_keys, console_mount, preferences_mount
 from opportune.cli.target import open_engine
 from opportune.errors import InvalidRequest
 
@@ -104,6 +104,7 @@ def command(
         reports = Reports.of(engine, folder)
         mounts = [
             console_mount(engine, keys, shop_url="/", reports=reports, audit=audit, data_dir=folder),
+            preferences_mount(engine, keys, audit),
             _shop(engine, keys.write, retail, own_data=bool(csv)),
         ]
         crowd: list[subprocess.Popen[bytes]] = []

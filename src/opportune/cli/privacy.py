@@ -192,5 +192,55 @@ def counts(data_dir: Path | None, url: str, key: str, workspace: Path | None, as
     )
 
 
+@command.command(
+    "link",
+    cls=Examples,
+    examples="""
+    opportune privacy link --user-id u1 --data-dir data
+    opportune privacy link --user-id u1 --to http://127.0.0.1:8080 --key SECRET --days 30
+    """,
+)
+@subject
+@click.option("--days", default=7, show_default=True, help="How long the link is good.")
+@options.target
+@options.as_json
+def link(
+    user_id: str,
+    email: str,
+    anonymous_id: str,
+    other: str,
+    days: int,
+    data_dir: Path | None,
+    url: str,
+    key: str,
+    workspace: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a link to a person's own page, for them alone: what they allow, their data, delete me."""
+    identifier = identifier_of(user_id, email, anonymous_id, other)
+    if url:
+        from opportune.cli.client import Client
+
+        client = Client(url, key)
+        try:
+            path = client.post("/v1/privacy/preference-link", {"identifier": identifier, "days": days})[
+                "path"
+            ]
+        finally:
+            client.close()
+    elif data_dir is not None:
+        from opportune.clock import system_clock
+        from opportune.server.auth import load_keys
+        from opportune.server.preference_links import PreferenceLinks
+
+        path = PreferenceLinks(load_keys(data_dir).secret, system_clock).make(identifier, days)
+    else:
+        raise InvalidRequest("which data?", where="--data-dir", remedy="pass --data-dir DIR, or --to URL")
+    if as_json:
+        print_json({"path": path, "days": days})
+    else:
+        click.echo(f"{url.rstrip('/')}{path}")
+
+
 for one in COMMANDS:
     command.add_command(one)

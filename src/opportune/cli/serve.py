@@ -11,7 +11,7 @@ from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import console
 from opportune.cli.retraining import retrain_forever, train_command
-from opportune.cli.serving import CONSOLE, announce_keys, console_mount, watch_guardrails
+from opportune.cli.serving import CONSOLE, announce_keys, console_mount, preferences_mount, watch_guardrails
 from opportune.cli.target import open_engine
 from opportune.cli.training import seconds_of
 from opportune.errors import InvalidRequest
@@ -146,6 +146,7 @@ def command(
             if no_console
             else [console_mount(engine, keys, reports=reports, audit=audit, data_dir=data_dir)]
         )
+        mounts.append(preferences_mount(engine, keys, audit))
         try:
             serve(
                 engine,

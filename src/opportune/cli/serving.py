@@ -50,6 +50,16 @@ def console_mount(
     return Mount(CONSOLE, console)
 
 
+def preferences_mount(engine: Engine, keys: Keys, audit: Audit) -> BaseRoute:
+    """The page of a person who has a link; see ``opportune privacy link``."""
+    from starlette.routing import Mount
+
+    from opportune.console.preferences import Preferences
+    from opportune.server.preference_links import PATH, PreferenceLinks
+
+    return Mount(PATH, Preferences(engine, PreferenceLinks(keys.secret, engine.clock), audit).app)
+
+
 def announce_keys(keys: Keys, *, always: bool = False) -> None:
     """The write key; the secret key when it was made now (or ``always``, for a demo)."""
     out = console()

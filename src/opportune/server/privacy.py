@@ -18,6 +18,7 @@ from opportune.server.body import body_of
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
 from opportune.server.decisions import wrong_shape
 from opportune.server.pending import Pending
+from opportune.server.preference_links import DAYS, PreferenceLinks
 from opportune.server.service import Service
 
 log = logging.getLogger("opportune.privacy")
@@ -147,6 +148,27 @@ def rights(service: Service, call: Call) -> Reply:
     identifier = unquote(call.param("identifier"))
     service.audit.note(call.who, "rights.read", [identifier])
     return json_reply(service.engine.rights.of(identifier), 200, NO_STORE)
+
+
+class LinkRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """For whom, ``type:value``, and for how many days."""
+
+    identifier: str
+    days: int = DAYS
+
+
+_decode_link = msgspec.json.Decoder(LinkRequest).decode
+
+
+def preference_link(service: Service, call: Call) -> Reply:
+    """A link to the person's own page, to give to nobody but them."""
+    try:
+        asked = _decode_link(body_of(call, service.limits.body_bytes))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise wrong_shape(error) from error
+    path = PreferenceLinks(service.keys.secret, service.clock).make(asked.identifier, asked.days)
+    service.audit.note(call.who, "preferences.linked", [asked.identifier], changed=True)
+    return json_reply({"path": path, "days": asked.days}, 200, NO_STORE)
 
 
 def anonymous(service: Service, call: Call) -> Reply:

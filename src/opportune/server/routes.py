@@ -414,6 +414,15 @@ ROUTES: tuple[Route, ...] = (
         request=privacy.RightsRequest,
     ),
     Route(
+        "POST",
+        "/v1/privacy/preference-link",
+        privacy.preference_link,
+        "privacy",
+        "A link to a person's own page: what they allow, why they see what they see, their data",
+        access="privacy",
+        request=privacy.LinkRequest,
+    ),
+    Route(
         "GET",
         "/v1/privacy/anonymous",
         privacy.anonymous,
