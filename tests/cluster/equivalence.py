@@ -106,7 +106,7 @@ def compare(
     workspace.mkdir(parents=True)
     (workspace / "experiments.yaml").write_text(EXPERIMENTS, encoding="utf-8")
     definitions = load_workspace(workspace)
-    _keep_old(config, topics)
+    keep_old(config, topics)
     clock, found, began = FixedClock(0), Outcome(), time.monotonic()
     options = {"workspace": workspace}
     one = _Numbered.open(folder / "one", workspace=workspace, clock=clock, warm=True)
@@ -167,7 +167,7 @@ def _post(one: Engine, many: Engine, calls: Sequence[Call], clock: FixedClock) -
     send(many, calls, first)
 
 
-def _keep_old(config: ClusterConfig, topics: Topics) -> None:
+def keep_old(config: ClusterConfig, topics: Topics) -> None:
     """A recorded stream carries the times of its recording: no broker may find it too old."""
     keep = ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET)
     resources = [

@@ -18,7 +18,8 @@ from opportune.errors import InvalidRequest, StorageError
 
 HTTP = ("gateway", "decide")
 WORKERS = ("fold", "identity")
-ROLES = (*HTTP, *WORKERS)
+DERIVE = "derive"
+ROLES = (*HTTP, *WORKERS, DERIVE)
 CHECK_S = 0.5
 
 
@@ -30,6 +31,11 @@ def chosen(text: str) -> tuple[str, ...]:
         raise InvalidRequest(
             "no such role", seen=unknown[0] if unknown else text, where="--role",
             remedy=f"choose from {', '.join(ROLES)}, separated by commas",
+        )  # fmt: skip
+    if DERIVE in roles and len(roles) > 1:
+        raise InvalidRequest(
+            "derive keeps a journal of its own", seen=text, where="--role",
+            remedy="start it as a process of its own, with a data folder of its own",
         )  # fmt: skip
     return roles
 
@@ -48,6 +54,9 @@ def serve_roles(
     workers = [role for role in roles if role in WORKERS]
     if len(roles) == 1 and workers:
         run_worker(workers[0], config, definitions, data_dir)
+        return
+    if DERIVE in roles:
+        _serve_derive(cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port)
         return
     with Beside(workers, cluster=cluster, data_dir=data_dir, workspace=workspace):
         if len(workers) < len(roles):
@@ -105,6 +114,36 @@ def _serve_http(
         serve(engine, host, port, keys=keys, announce=announce)
     finally:
         engine.close()
+
+
+def _serve_derive(*, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int) -> None:
+    """The console and the reports over a journal that follows the cluster's."""
+    from opportune.access.audit import AuditLog
+    from opportune.cli.serving import CONSOLE, console_mount
+    from opportune.server.auth import load_keys
+    from opportune.server.run import serve
+    from opportune.streams.config import load_config
+    from opportune.streams.mirror import Mirror
+    from opportune.streams.topics import ensure
+    from opportune.warehouse.reports import Reports
+
+    config = load_config(cluster)
+    topics = ensure(config, say=lambda text: console().print(text))
+    with Mirror.open(data_dir, workspace=workspace) as engine:
+        engine.follow(config, topics, data_dir)
+        keys, audit, reports = load_keys(data_dir), AuditLog(data_dir), Reports.of(engine, data_dir)
+
+        def announce(address: str) -> None:
+            announce_keys(keys)
+            console().print(f"console     {address}{CONSOLE}/")
+            console().print(f"ready on {address}")
+
+        mount = console_mount(engine, keys, reports=reports, audit=audit, data_dir=data_dir)
+        try:
+            serve(engine, host, port, keys=keys, extra_mounts=[mount], announce=announce, audit=audit)
+        finally:
+            audit.close()
+            reports.close()
 
 
 def _until_signal() -> None:

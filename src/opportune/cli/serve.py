@@ -58,7 +58,8 @@ from opportune.errors import InvalidRequest
     "--retrain-promote", is_flag=True, help="Make it live when it beats the live one by more than chance."
 )
 @click.option(
-    "--role", help="Play these roles of a cluster: gateway, decide, fold, identity, separated by commas."
+    "--role",
+    help="Play these roles of a cluster: gateway, decide, fold, identity, separated by commas; or derive.",
 )
 @click.option(
     "--cluster",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -121,7 +121,7 @@ class Engine(Queries):
         clock: Clock = system_clock,
         warm: bool = False,
         checkpoint_every: Millis = EVERY,
-    ) -> Engine:
+    ) -> Self:
         """Open or create a data folder: load the checkpoint, fold the journal's tail.
 
         ``workspace`` is the folder with the definitions; without it the defaults hold. ``warm`` compiles the
@@ -749,7 +749,7 @@ class Engine(Queries):
         finally:
             self._disk.close()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -160,7 +160,8 @@ def _reach(
                 reached[there] = None
                 queue.append(there)
             edges[key] = link
-    return reached, list(edges.values()), list(refused.values()), truncated
+    # By name: in which order they were heard of says nothing.
+    return reached, list(edges.values()), [refused[key] for key in sorted(refused)], truncated
 
 
 class _Group:

@@ -28,8 +28,11 @@ PATIENCE_S = 5.0
 
 MOST_HELD = 200_000
 
-_Waiting = tuple[int, str, int, bytes, float]
-"""When a gateway received it, topic, partition, entry, when it came here; handed on in this order."""
+_Waiting = tuple[int, str, int, int, bytes, float]
+"""When a gateway received it, topic, partition, offset, entry, when it came here; handed on in this order."""
+
+Reached = dict[tuple[str, int], int]
+"""Topic and partition -> the offset to read next."""
 
 
 class Tail:
@@ -41,8 +44,14 @@ class Tail:
     """
 
     def __init__(
-        self, config: ClusterConfig, topics: Iterable[str], *, timer: Callable[[], float] = time.monotonic
+        self,
+        config: ClusterConfig,
+        topics: Iterable[str],
+        *,
+        start: Reached | None = None,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``start`` is where to go on; partitions that it does not name begin with their first entry."""
         self._brokers = config.kafka.brokers
         self._timer = timer
         self._consumer = Consumer(
@@ -56,8 +65,9 @@ class Tail:
             }
         )
         known = self._consumer.list_topics(timeout=10).topics
+        self.taken: Reached = dict(start or {})
         self._parts = [
-            TopicPartition(topic, number, OFFSET_BEGINNING)
+            TopicPartition(topic, number, self.taken.get((topic, number), OFFSET_BEGINNING))
             for topic in topics
             for number in known[topic].partitions
         ]
@@ -76,19 +86,22 @@ class Tail:
             if message.error() is not None:
                 log.warning("a partition cannot be read: %s", message.error())
                 continue
-            topic, number, value = message.topic(), message.partition(), message.value()
+            topic, number = message.topic(), message.partition()
+            offset, value = message.offset(), message.value()
             assert topic is not None
             assert number is not None
+            assert offset is not None
             assert value is not None, "nothing here is compacted"
-            self._waiting[topic, number].append((message.timestamp()[1], topic, number, value, now))
-        for data in self._next():
+            self._waiting[topic, number].append((message.timestamp()[1], topic, number, offset, value, now))
+        for _, topic, number, offset, data, _ in self._next():
             self.read += 1
+            self.taken[topic, number] = offset + 1
             try:
                 yield entries.decode(data)
             except msgspec.MsgspecError as error:
                 log.error("a message that is no entry was passed over: %s", error)
 
-    def _next(self) -> Iterator[bytes]:
+    def _next(self) -> Iterator[_Waiting]:
         """Merge the partitions by time. While all have something here the merge is exact; when one has run
         dry, the others wait for it."""
         heads = [held[0] for held in self._waiting.values() if held]
@@ -98,12 +111,12 @@ class Tail:
         now, patience = self._timer(), self._patience()
         crowded = sum(map(len, self._waiting.values())) > MOST_HELD
         while heads:
-            _, topic, number, data, came = heads[0]
-            if now - came < patience and not crowded:
+            head = heads[0]
+            if now - head[5] < patience and not crowded:
                 return
-            held = self._waiting[topic, number]
+            held = self._waiting[head[1], head[2]]
             held.popleft()
-            yield data
+            yield head
             if held:
                 heapreplace(heads, held[0])
             else:
@@ -134,14 +147,14 @@ class Tail:
             ) from error
         return behind
 
-    def ends(self) -> dict[tuple[str, int], int]:
+    def ends(self) -> Reached:
         """Where every partition ends now."""
         return {
             (p.topic, p.partition): self._consumer.get_watermark_offsets(p, timeout=10)[1]
             for p in self._parts
         }
 
-    def reached(self, ends: dict[tuple[str, int], int]) -> bool:
+    def reached(self, ends: Reached) -> bool:
         """Whether everything before ``ends`` has been read and handed on."""
         return not any(self._waiting.values()) and all(
             part.offset >= ends[part.topic, part.partition]

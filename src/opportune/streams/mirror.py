@@ -1,0 +1,137 @@
+"""The ``derive`` role: an engine on one machine whose journal follows the cluster's, for everything that asks
+about the whole: console, reports, dead letters, accounting, explanations, tables.
+
+It is the engine of one machine, unchanged, so all that reads it works. It takes what the workers accepted, in
+the order in which the gateways received it, each entry once; it accepts no events and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from opportune.decide.request import DecideRequest, DecisionRecord
+from opportune.engine.admission import SHARED, Admission
+from opportune.engine.engine import Engine
+from opportune.engine.entries import Entry
+from opportune.errors import NotFound
+from opportune.events.dedupe import digest
+from opportune.events.event import Event
+from opportune.streams.config import ClusterConfig
+from opportune.streams.engine import NotHere
+from opportune.streams.positions import Positions
+from opportune.streams.tail import Tail
+from opportune.streams.topics import Topics
+
+DECISIONS_KNOWN = 200_000
+"""The newest decisions can be looked up by their id."""
+
+
+class Mirror(Engine):
+    """:meth:`follow` once after :meth:`Engine.open`; :meth:`maintain` keeps it up."""
+
+    def follow(self, config: ClusterConfig, topics: Topics, folder: Path) -> None:
+        """Go on where the journal ends. Raises :class:`Corrupt` when ``folder`` followed another journal."""
+        self._positions = Positions(folder)
+        self._followed = (topics.journal, topics.items, topics.account)
+        start = self._positions.reached(self.journal.next_seq)
+        self.tail = Tail(config, self._followed, start=start)
+        self._decided: OrderedDict[str, int] = OrderedDict()
+        recent = max(self.journal.first_seq, self.journal.next_seq - DECISIONS_KNOWN)
+        for seq, data in self.journal.scan(recent):
+            entry = self.entries.decode(data)
+            if type(entry) is DecisionRecord:
+                self._decided[entry.decision_id] = seq
+
+    def take(self) -> int:
+        """What has come, as one commit group; how many entries."""
+        before = dict(self.tail.taken)
+        entries = list(islice(self.tail.entries(), SHARED))
+        if not entries:
+            return 0
+        events = [entry for entry in entries if type(entry) is Event]
+        received = max((event.received for event in events), default=self.clock())
+        marks = [digest(event.source, event.message_id) for event in events]
+        self._positions.begin(self.journal.next_seq, len(entries), before, self.tail.taken)
+        admission = Admission([], entries, marks, received)
+        self.commit(admission)
+        self._remember(admission.first_seq, entries)
+        return len(entries)
+
+    def maintain(self, budget_s: float = 0.0003) -> bool:
+        more = self.take() > 0
+        return super().maintain(budget_s) or more
+
+    def record(self, decision_id: str) -> DecisionRecord:
+        """Raises :class:`NotFound`; only the newest are known by their id."""
+        seq = self._decided.get(decision_id)
+        if seq is not None:
+            found = self.entries.decode(self.journal.read(seq))
+            if isinstance(found, DecisionRecord):
+                return found
+        raise NotFound("no such decision", seen=decision_id, remedy="decision ids come with the answers")
+
+    def _remember(self, first_seq: int, entries: Iterable[Entry]) -> None:
+        for seq, entry in enumerate(entries, first_seq):
+            if type(entry) is DecisionRecord:
+                self._decided[entry.decision_id] = seq
+        while len(self._decided) > DECISIONS_KNOWN:
+            self._decided.popitem(last=False)
+
+    # -- what belongs to others
+
+    def admit(self, raw_items: Sequence[Any], **about: Any) -> NoReturn:
+        raise NotHere("this process follows and accepts nothing", seen="derive", remedy="ask a gateway")
+
+    def decide(self, request: DecideRequest | dict[str, Any]) -> NoReturn:
+        raise NotHere(
+            "this process follows and decides nothing", seen="derive", remedy="ask a decide replica"
+        )
+
+    def relink(self, *about: Any, **more: Any) -> NoReturn:
+        raise NotHere(
+            "this process follows and corrects nothing",
+            seen="derive",
+            remedy="post identity_linked or identity_unlinked to a gateway, with the secret key",
+        )
+
+    def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> NoReturn:
+        raise NotHere(
+            "experiments of a cluster are switched by their definition",
+            seen=experiment_id,
+            remedy="change experiments.yaml and restart the decide replicas",
+        )
+
+    def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> NoReturn:
+        raise NotHere(
+            "this process follows and replays nothing",
+            seen=letter_id,
+            remedy="post the letter's event, fixed, to a gateway",
+        )
+
+    def discard_dead_letter(self, letter_id: str) -> NoReturn:
+        raise NotHere("this process follows and closes nothing", seen=letter_id, remedy="leave it open")
+
+    def erasing(self, identifiers: Sequence[str], *, suppress: bool = False) -> NoReturn:
+        raise NotHere(
+            "nobody can be erased across the topics of a cluster yet",
+            seen="derive",
+            remedy="see docs/explanation/cluster.md",
+        )
+
+    # -- life
+
+    def ready(self) -> dict[str, Any]:
+        return {**super().ready(), "roles": ["derive"], "followed": self.tail.read}
+
+    def gauges(self) -> dict[str, float]:
+        return {**super().gauges(), "journal_tail_entries": float(self.tail.read)}
+
+    def close(self) -> None:
+        try:
+            self.tail.close()
+        finally:
+            super().close()
