@@ -25,7 +25,7 @@ from benchmarks.quality.tables import Column, is_number, need, one_hot, read
 
 from benchmarks import documents
 from opportune.experiments.uplift.audiences import audiences
-from opportune.experiments.uplift.learners import Learner, Mean, doubly_robust_scores
+from opportune.experiments.uplift.learners import Linear, Mean, TLearner, scores_by
 from opportune.experiments.uplift.metrics import Floats, bootstrap, qini, uplift_at, uplift_at_interval
 from opportune.experiments.uplift.selection import AVERAGE, choose, standard_learners
 from opportune.experiments.uplift.trees import Trees
@@ -134,7 +134,7 @@ def compare(context: Floats, treated: Floats, outcome: Floats, seed: int) -> dic
     made = standard_learners(binary, seed=seed)
     say(f"  choosing on {len(train)} people")
     chosen = choose(made, x, t, y, seed=seed)
-    fitted: dict[str, Learner] = {name: make() for name, make in made.items()}
+    fitted: dict[str, Linear] = {name: make() for name, make in made.items()}
     for learner in fitted.values():
         learner.fit(x, t, y)
     fitted[AVERAGE] = Mean(list(fitted.values()))
@@ -143,7 +143,9 @@ def compare(context: Floats, treated: Floats, outcome: Floats, seed: int) -> dic
     held_y, held_t = outcome[test], treated[test]
     say("  scikit-uplift's learners")
     theirs = library(x, t, y, context[test], seed) if binary else {}
-    scores = doubly_robust_scores(x, t, y, Trees(binary=binary, seed=seed), seed=seed)
+    outcomes = TLearner(Trees(binary=binary, seed=seed))
+    outcomes.fit(x, t, y)
+    scores = scores_by(outcomes, context[test], held_t, held_y)
     report: dict[str, Any] = {
         "people": {"train": len(train), "test": len(test)},
         "split": splitter,
@@ -153,9 +155,7 @@ def compare(context: Floats, treated: Floats, outcome: Floats, seed: int) -> dic
         "ours": measures(held_y, ours, held_t, seed),
         "learners": {name: brief(held_y, each, held_t) for name, each in predicted.items()},
         "library": {name: brief(held_y, each, held_t) for name, each in theirs.items()},
-        "audiences": [
-            msgspec.to_builtins(group) for group in audiences(chosen.held_out, scores, y, t).groups
-        ],
+        "audiences": [msgspec.to_builtins(group) for group in audiences(ours, scores, held_y, held_t).groups],
     }
     defaults = {name: each for name, each in theirs.items() if "small trees" not in name}
     if defaults:

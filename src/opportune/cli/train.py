@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,11 @@ from opportune.cli.training import (
 from opportune.clock import DAY, system_clock
 
 if TYPE_CHECKING:
-    from opportune.engine.model_training import Training
+    from opportune.clock import Millis
+    from opportune.engine.versions import Versions
+    from opportune.engine.workspace import Workspace
+    from opportune.learn.bundle import ModelInfo
+    from opportune.stores.disk import Disk
 
 
 @click.command(
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     opportune train --data-dir data
     opportune train --data-dir data --placement pdp_similar --trees 60 --report report.html
     opportune train --data-dir data --promote --json
+    opportune train --data-dir data --workspace workspace --model uplift --experiment mails --metric revenue
     """,
 )
 @options.data_dir
@@ -58,6 +64,12 @@ if TYPE_CHECKING:
     "--horizon-days",
     type=click.FloatRange(0.01, 3650),
     help="How far 'buy' (7) and 'churn' (30) look ahead.",
+)
+@click.option("--experiment", default="", help="What 'uplift' is learnt from.")
+@click.option("--arm", default="", help="The treatment, where the experiment has several.")
+@click.option("--metric", default="", help="What 'uplift' is of; the experiment's first if not given.")
+@click.option(
+    "--worthwhile", default=0.0, show_default=True, help="The effect, in the metric's unit, that pays for it."
 )
 @click.option(
     "--dimensions", default=64, show_default=True, type=click.IntRange(2, 512), help="Of item vectors."
@@ -112,6 +124,10 @@ def command(
     leaves: int,
     cases: int,
     horizon_days: float | None,
+    experiment: str,
+    arm: str,
+    metric: str,
+    worthwhile: float,
     dimensions: int,
     segments: int,
     threads: int,
@@ -129,8 +145,9 @@ def command(
     """Train a model from the journal of a data folder, also while a server has it open.
 
     A ranker orders candidates; 'factors', 'microsegments' and 'sequence' are candidate sources; 'buy',
-    'churn' and 'clv' are scores of people (scores.yaml). The new version is a candidate; 'opportune promote'
-    makes it live. Needs the `learn` extra; 'sequence' needs the `sequence` extra as well.
+    'churn', 'clv' and 'uplift' are scores of people (scores.yaml). The new version is a candidate; 'opportune
+    promote' makes it live. Needs the `learn` extra; 'sequence' needs the `sequence` extra as well, 'uplift'
+    the `warehouse` extra.
     """
     from opportune.engine.history import read_history, read_trainable
     from opportune.engine.retraining import beats, drift_of
@@ -144,14 +161,24 @@ def command(
     from opportune.stores.disk import RealDisk
 
     if schedule:
-        _repeat(train_command(data_dir, workspace, name, drift, promote=promote, kind=kind), schedule)
+        again = train_command(data_dir, workspace, name, drift, promote=promote, kind=kind)
+        if kind == "uplift":
+            again += ["--experiment", experiment, "--arm", arm, "--metric", metric]
+            again += ["--worthwhile", str(worthwhile), "--seed", str(seed)]
+        _repeat(again, schedule)
+        return
+    if kind == "uplift":
+        from opportune.warehouse.uplift_training import UpliftTraining, train_uplift_version
+
+        trial = UpliftTraining(experiment, metric, arm, worthwhile, seed, threads)
+        _train_other(data_dir, kind, workspace, partial(train_uplift_version, config=trial), promote, as_json)
         return
     if kind != "ranker":
-        from opportune.engine.model_training import Training
+        from opportune.engine.model_training import Training, train_model
 
         ahead = round((horizon_days or 0.0) * DAY)
         knobs = Training(seed=seed, horizon=ahead, dimensions=dimensions, segments=segments)
-        _train_other(data_dir, kind, workspace, knobs, promote, as_json)
+        _train_other(data_dir, kind, workspace, partial(train_model, config=knobs), promote, as_json)
         return
     rankers = rankers_of(data_dir)
     definitions = load_workspace(workspace)
@@ -229,17 +256,17 @@ def _train_other(
     data_dir: Path,
     kind: str,
     workspace: Path | None,
-    knobs: Training,
+    train: Callable[[Versions, Disk, Workspace, Millis], ModelInfo],
     promote: bool,
     as_json: bool,
 ) -> None:
-    from opportune.engine.model_training import pays, train_model
+    from opportune.engine.model_training import pays
     from opportune.engine.workspace import load_workspace
     from opportune.stores.disk import RealDisk
 
     versions = versions_of(data_dir, kind)
     now = system_clock()
-    info = train_model(versions, RealDisk(data_dir, read_only=True), load_workspace(workspace), now, knobs)
+    info = train(versions, RealDisk(data_dir, read_only=True), load_workspace(workspace), now)
     if promote and pays(info):
         moves = versions.registry().promote(info.version, now, "live", "better than nothing on later data")
         versions.record(moves)

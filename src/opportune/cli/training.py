@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-KINDS = ("ranker", "factors", "microsegments", "sequence", "buy", "churn", "clv")
+KINDS = ("ranker", "factors", "microsegments", "sequence", "buy", "churn", "clv", "uplift")
 
 
 def model_option(function: F) -> F:

@@ -295,7 +295,9 @@ class _Slot:
             identifiers=self.known.identifiers,
             session_id=self.session_id,
             exposed=person.exposed,
-            attributes=lambda: attributes(person.features(self.now), person.traits, context),
+            attributes=lambda: attributes(
+                person.features(self.now), person.traits, context, self.world.segments
+            ),
             context=context,
         )
         if variants.ranks(self.placement.name):

@@ -12,6 +12,7 @@ from opportune.decide.placement import Placement, Placements, Rule, check_source
 from opportune.errors import InvalidDefinition
 from opportune.experiments.assignment import Assigned, Assigner, Assignment, Choosers, Subject
 from opportune.experiments.definitions import NO_CHANGE, Change, Experiments
+from opportune.profiles.segments import Segments
 
 NO_RANKER = "none"
 _COMBINATIONS = 1_000
@@ -119,11 +120,16 @@ class Variants:
 
 
 def attributes(
-    features: Mapping[str, Any], traits: Mapping[str, Any], context: Mapping[str, Any]
+    features: Mapping[str, Any],
+    traits: Mapping[str, Any],
+    context: Mapping[str, Any],
+    segments: Segments | None = None,
 ) -> dict[str, Any]:
-    """What audiences are asked about: features by name, ``traits.<name>``, ``context.<name>``."""
+    """What audiences are asked about: features by name, ``traits.<name>``, ``context.<name>``, and true as
+    ``segment.<name>`` for what somebody is in."""
     return {
         **features,
+        **{f"segment.{name}": True for name in (segments.of(features) if segments else ())},
         **{f"traits.{name}": value for name, value in traits.items()},
         **{f"context.{name}": value for name, value in context.items()},
     }

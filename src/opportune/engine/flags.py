@@ -65,7 +65,9 @@ def _experiment(engine: Engine, experiment: Experiment, request: DecideRequest) 
         identifiers=tuple(person.identifiers),
         session_id=request.session_id,
         exposed=person.exposed,
-        attributes=lambda: attributes(person.features(now), person.traits, request.context),
+        attributes=lambda: attributes(
+            person.features(now), person.traits, request.context, engine.workspace.segments
+        ),
         context=request.context,
     )
     assigned = variants.assigner.flag(experiment.id, subject, now)

@@ -16,7 +16,7 @@ from opportune.engine.history import History, numbering_digest, read_history
 from opportune.engine.versions import Versions, new_version
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
-from opportune.learn.bundle import BUY, CHURN, CLV, FACTORS, MICROSEGMENTS, SEQUENCE, ModelInfo
+from opportune.learn.bundle import BUY, CHURN, CLV, FACTORS, MICROSEGMENTS, SEQUENCE, UPLIFT, ModelInfo
 from opportune.learn.calibration import calibration
 from opportune.learn.candidate_rows import cases_of
 from opportune.learn.candidate_stage import CandidateStage
@@ -54,7 +54,9 @@ class Training(NamedTuple):
     rounds: int = 300
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
+    """What training came to: ``texts`` and ``arrays`` are the parts that are served."""
+
     metrics: dict[str, Any]
     rows: int
     window: tuple[Millis, Millis]
@@ -75,10 +77,15 @@ def train_model(
         made = _items(kind, read_history(disk, workspace), config)
     else:
         made = _people(kind, disk, workspace, config)
+    return kept(versions, made, workspace, now, time.perf_counter() - started)
+
+
+def kept(versions: Versions, made: Made, workspace: Workspace, now: Millis, seconds: float) -> ModelInfo:
+    """A new version of this kind, as a candidate."""
     registry = versions.registry()
     info = ModelInfo(
-        model=kind,
-        version=new_version(registry, now, kind[0]),
+        model=versions.kind,
+        version=new_version(registry, now, versions.kind[0]),
         created=now,
         code_version=version_of_package("opportune"),
         definitions=workspace.revision,
@@ -88,7 +95,7 @@ def train_model(
         config=made.config,
         rows=made.rows,
         trained_from=registry.live or "",
-        seconds=round(time.perf_counter() - started, 1),
+        seconds=round(seconds, 1),
     )
     versions.keep(info.version, msgspec.json.encode(info), made.texts, made.arrays, now)
     return info
@@ -96,16 +103,19 @@ def train_model(
 
 def pays(info: ModelInfo) -> bool:
     """Whether the version was better on held-out data than what would be there without it: a propensity than
-    the base rate, lifetime values than everybody's average, a source than proposing nothing."""
+    the base rate, lifetime values than everybody's average, an uplift than treating everybody alike, a source
+    than proposing nothing."""
     told = info.metrics
     if info.model in (BUY, CHURN):
         return bool(told["log_loss"] < told["log_loss_of_base_rate"])
     if info.model == CLV:
         return bool(told.get("mean_error", 1.0) < told.get("mean_error_of_the_average", 0.0))
+    if info.model == UPLIFT:
+        return bool({"persuadable", "sleeping dog"} & told["audiences"].keys() and len(told["audiences"]) > 1)
     return bool(told["alone"].get("hr20", 0.0) > 0.0)
 
 
-def _items(kind: str, history: History, config: Training) -> _Made:
+def _items(kind: str, history: History, config: Training) -> Made:
     """Trained on the earlier sessions and asked about the last ones; what is kept has learnt all."""
     touches = by_session(history.models.log.tail(history.models.log.first))
     items = len(history.catalog)
@@ -118,7 +128,7 @@ def _items(kind: str, history: History, config: Training) -> _Made:
     stage = CandidateStage([(source, 1.0)], RankSignals(), 100)
     told = measures(rank_cases(stage, cases, ()).stage, cases.session(), config.seed)
     _, arrays, metrics = fitted(kind, touches, items, config)
-    return _Made(
+    return Made(
         {"alone": told, **metrics},
         len(touches),
         (int(touches.time.min()), int(touches.time.max())),
@@ -155,13 +165,13 @@ def fitted(
     return Microsegments(segments), dict(msgspec.structs.asdict(segments)), {"clusters": metrics}
 
 
-def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _Made:
+def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> Made:
     customers = Customers(disk, workspace)
     if kind == CLV:
         orders = customers.orders()
         buying, spending, metrics = train_lifetimes(orders)
         texts = {MODEL: buying, SPENDING: spending}
-        return _Made(
+        return Made(
             metrics,
             len(orders.time),
             (int(orders.time.min()), int(orders.time.max())),
@@ -177,7 +187,7 @@ def _people(kind: str, disk: Disk, workspace: Workspace, config: Training) -> _M
     tried = Propensity(train_propensity(past.rows[:cut], past.outcome[:cut], config=boost))
     metrics = calibration(tried.read_many(past.rows[cut:]), past.outcome[cut:])
     model = train_propensity(past.rows, past.outcome, config=boost)
-    return _Made(
+    return Made(
         metrics,
         len(past.rows),
         customers.window,

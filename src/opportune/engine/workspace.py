@@ -100,6 +100,7 @@ def load_workspace(folder: Path | None) -> Workspace:
     experiments = parse_experiments(read(present[EXPERIMENTS])) if EXPERIMENTS in present else Experiments()
     metrics = parse_metrics(read(present[METRICS])) if METRICS in present else Metrics()
     _check_metrics(experiments, metrics)
+    _check_audiences(experiments, segments)
     privacy = parse_privacy(read(present[PRIVACY])) if PRIVACY in present else PrivacyPolicy()
     fence = fence_of(privacy.sensitive, features)
     check_fence(fence, segments, experiments, placements)
@@ -149,6 +150,21 @@ def _check_metrics(experiments: Experiments, metrics: Metrics) -> None:
                     where=f"{EXPERIMENTS} {experiment.id} $.metrics",
                     remedy=f"declare it in {METRICS}, or use one of those: {error.remedy}",
                 ) from error
+
+
+def _check_audiences(experiments: Experiments, segments: Segments) -> None:
+    """Every segment that an audience names must be there. Raises :class:`InvalidDefinition`."""
+    held = () if experiments.holdout is None else (("$.holdout", experiments.holdout.audience),)
+    for where, clauses in (*((e.id, e.audience) for e in experiments), *held):
+        for path in clauses:
+            name = path.removeprefix("segment.")
+            if name != path and name not in segments.names:
+                raise InvalidDefinition(
+                    "no such segment",
+                    seen=name,
+                    where=f"{EXPERIMENTS} {where} audience",
+                    remedy=f"declare it in {SEGMENTS}",
+                )
 
 
 def _check_segments(placements: Placements, segments: Segments) -> None:

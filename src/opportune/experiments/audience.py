@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from opportune.profiles.lookup import value_at
 from opportune.profiles.paths import value_test
 
 Attributes = Mapping[str, Any]
-"""A person's features by name, ``traits.<name>``, and the request's ``context.<name>``."""
+"""A person's features by name (one with several values is looked into with a dot), ``traits.<name>``,
+``segment.<name>`` (true where they are in it), and the request's ``context.<name>``."""
 Audience = Callable[[Attributes], bool]
 
 
@@ -26,6 +28,6 @@ def audience(clauses: Mapping[str, Any], where: str) -> Audience | None:
         return None
 
     def holds(attributes: Attributes) -> bool:
-        return all(test(attributes.get(name)) for name, test in tests)
+        return all(test(attributes.get(name, value_at(attributes, name))) for name, test in tests)
 
     return holds

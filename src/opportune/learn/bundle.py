@@ -22,7 +22,8 @@ SEQUENCE = "sequence"
 BUY = "buy"
 CHURN = "churn"
 CLV = "clv"
-MODELS = (RANKER, FACTORS, MICROSEGMENTS, SEQUENCE, BUY, CHURN, CLV)
+UPLIFT = "uplift"
+MODELS = (RANKER, FACTORS, MICROSEGMENTS, SEQUENCE, BUY, CHURN, CLV, UPLIFT)
 """Every kind of model that a data folder keeps versions of."""
 
 

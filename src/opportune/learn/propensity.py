@@ -107,8 +107,8 @@ def train_propensity(
         )
     import lightgbm
 
-    names = tuple(features) or _names(rows)
-    words = _words(rows, names)
+    names = tuple(features) or varying(rows)
+    words = words_of(rows, names)
     x = columns_of(rows, names, words).T.astype(np.float64)
     parameters = {
         "objective": "binary",
@@ -157,8 +157,8 @@ def train_propensity(
     )
 
 
-def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Everything that has a value in more than one way."""
+def varying(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The names of what the rows do not all have alike."""
     seen: dict[str, set[str]] = {}
     for row in rows:
         for name, value in row.items():
@@ -168,7 +168,8 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(name for name, values in seen.items() if len(values) > 1))
 
 
-def _words(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def words_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The values of what is text: their places number them."""
     found: dict[str, tuple[str, ...]] = {}
     for path in names:
         name, _, rest = path.partition(".")

@@ -12,17 +12,22 @@ from opportune.errors import InvalidDefinition
 from opportune.learn.buying import DAY_S, BuyingModel
 from opportune.learn.spending import SpendingModel
 
-ScoreOf = Callable[[Mapping[str, Any]], "float | None"]
+ScoreOf = Callable[[Mapping[str, Any]], Any]
+"""Features -> a number, the several values of an uplift, or None."""
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
 class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``model`` is a file beside scores.yaml that training wrote, or ``live:buy``, ``live:churn``,
-    ``live:clv`` for the version that is live in the data folder; with none live the score is null. A
-    propensity gives its probability. A model of buying gives, as ``what`` says, the ``orders`` expected
-    within ``days``, the probability of being a customer still (``alive``) or no longer (``churned``), or with
-    a file of ``spending`` the ``value`` of those orders: the customer's lifetime value over that time, not
+    ``live:clv``, ``live:uplift`` for the version that is live in the data folder; with none live the
+    score is null. A propensity gives its probability. An uplift has several values, which conditions look
+    into with a dot: ``.uplift`` is what the treatment is predicted to change, ``.effect`` with ``.low``
+    and ``.high`` what it did change among people predicted alike, ``.audience`` one of ``persuadable``,
+    ``sure thing``, ``lost cause``, ``sleeping dog``, ``.treat`` whether that interval speaks for the
+    treatment. A model of buying gives, as ``what`` says, the ``orders`` expected within ``days``, the
+    probability of being a customer still (``alive``) or no longer (``churned``), or with a file of
+    ``spending`` the ``value`` of those orders: the customer's lifetime value over that time, not
     discounted. ``spent`` names the feature with what all orders were worth."""
 
     name: str
@@ -43,7 +48,7 @@ _WHAT = ("orders", "alive", "churned", "value")
 
 
 LIVE = "live:"
-LIVE_KINDS = ("buy", "churn", "clv")
+LIVE_KINDS = ("buy", "churn", "clv", "uplift")
 MODEL, SPENDING = "model", "spending"
 """The parts of a live model."""
 
@@ -111,7 +116,7 @@ def _live(score: Score, live: LiveModels, where: str) -> ScoreOf:
     named = msgspec.structs.replace(score, model=MODEL, spending=SPENDING if score.what == "value" else "")
     made: list[tuple[dict[str, bytes], ScoreOf]] = []
 
-    def of(features: Mapping[str, Any]) -> float | None:
+    def of(features: Mapping[str, Any]) -> Any:
         parts = live.get(kind)
         if parts is None:
             return None
@@ -130,6 +135,10 @@ def _score(score: Score, read: Callable[[str], bytes], where: str) -> ScoreOf:
 
         propensity = Propensity(_model(data, PropensityModel, f"{where}.model"))
         return lambda features: round(propensity.read(features), 6)
+    if kind == "uplift":
+        from opportune.learn.uplift import Uplift, UpliftModel  # loads kernels
+
+        return Uplift(_model(data, UpliftModel, f"{where}.model")).read
     if kind != "buying":
         raise InvalidDefinition(
             "not a model that gives scores", seen=kind, where=f"{where}.model", remedy="train it again"

@@ -103,7 +103,7 @@ class ProfileSchema:
                 where="$.features",
                 remedy="rename one of them",
             )
-        self.scores: dict[str, Callable[[dict[str, Any]], float | None]] = {}
+        self.scores: dict[str, Callable[[dict[str, Any]], Any]] = {}
         self.survivorship: Mapping[str, Survivorship] = {}
         self._plans: dict[str, Plan] = {}
         self._compile_reads()

@@ -216,6 +216,22 @@ class Analysis:
         self._metrics = metrics
         self._sums: dict[str, list[dict[tuple[Any, str], Sums]]] = {}
 
+    def people(self, index: int) -> list[tuple[int, Millis, str, float]]:
+        """Every unit: the leaf that was exposed first, when, in which arm, and the metric's value."""
+        y, _ = self._values(index)
+        rows = self._c.execute(
+            f"""
+            with first as (
+                select {self._unit()} as unit, min_by(e.leaf, e.time) as leaf
+                from exposures e left join people p on p.leaf = e.leaf where e.experiment = ? group by 1)
+            select first.leaf, u.time, u.arm, ({y})::double
+            from units u join first on first.unit = u.unit left join outcomes o on o.unit = u.unit
+            order by u.time, first.leaf
+            """,
+            [self.experiment.id],
+        ).fetchall()
+        return [(leaf, time, self.arms[arm], value) for leaf, time, arm, value in rows]
+
     def sums(self, index: int, dimension: str = "") -> dict[tuple[Any, str], Sums]:
         """(day of first exposure, or the dimension's value; arm) -> sums. Units without outcomes count as
         zero (or as having waited all the time). All metrics are summed at the first call."""

@@ -6,7 +6,8 @@ randomized with a known probability, by default the share of the treated.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,14 @@ import numpy.typing as npt
 from opportune.errors import InvalidRequest
 from opportune.experiments.uplift.metrics import Floats
 from opportune.experiments.uplift.trees import Fitted, Regression
+
+
+class Term(NamedTuple):
+    """A fitted regression's share in an uplift; ``treated`` is the treatment's column, where it reads one."""
+
+    weight: float
+    fitted: Fitted
+    treated: float | None = None
 
 
 class Learner(Protocol):
@@ -24,6 +33,21 @@ class Learner(Protocol):
     def uplift(self, context: Floats) -> Floats:
         """(n,) how much more is expected with the treatment than without."""
         ...
+
+
+class Linear(Learner, Protocol):
+    """A learner whose uplift is a weighted sum of regressions: what is served without the learner."""
+
+    def terms(self) -> list[Term]: ...
+
+
+def summed(terms: Sequence[Term], context: Floats) -> Floats:
+    """(n,) the uplift that these terms make."""
+    total = np.zeros(len(context))
+    for weight, fitted, treated in terms:
+        known = context if treated is None else np.column_stack([context, np.full(len(context), treated)])
+        total += weight * fitted.predict(known)
+    return total
 
 
 class SLearner:
@@ -37,10 +61,11 @@ class SLearner:
         _both_arms(treated)
         self._fitted = self.regression.fit(np.column_stack([context, treated]), outcome)
 
+    def terms(self) -> list[Term]:
+        return [Term(1.0, self._fitted, 1.0), Term(-1.0, self._fitted, 0.0)]
+
     def uplift(self, context: Floats) -> Floats:
-        one, none = np.ones(len(context)), np.zeros(len(context))
-        with_it = self._fitted.predict(np.column_stack([context, one]))
-        return with_it - self._fitted.predict(np.column_stack([context, none]))
+        return summed(self.terms(), context)
 
 
 class TLearner:
@@ -60,9 +85,11 @@ class TLearner:
         """(with treatment, without)."""
         return self._with.predict(context), self._without.predict(context)
 
+    def terms(self) -> list[Term]:
+        return [Term(1.0, self._with), Term(-1.0, self._without)]
+
     def uplift(self, context: Floats) -> Floats:
-        with_it, without = self.expected(context)
-        return with_it - without
+        return summed(self.terms(), context)
 
 
 class XLearner:
@@ -82,9 +109,11 @@ class XLearner:
         self._on_treated = self.effects.fit(context[on], outcome[on] - without.predict(context[on]))
         self._on_control = self.effects.fit(context[~on], with_it.predict(context[~on]) - outcome[~on])
 
+    def terms(self) -> list[Term]:
+        return [Term(self._share, self._on_control), Term(1 - self._share, self._on_treated)]
+
     def uplift(self, context: Floats) -> Floats:
-        share = self._share
-        return share * self._on_control.predict(context) + (1 - share) * self._on_treated.predict(context)
+        return summed(self.terms(), context)
 
 
 class DRLearner:
@@ -99,24 +128,29 @@ class DRLearner:
         scores = doubly_robust_scores(context, treated, outcome, self.outcomes, self.folds, self.seed)
         self._effect = self.effects.fit(context, scores)
 
+    def terms(self) -> list[Term]:
+        return [Term(1.0, self._effect)]
+
     def uplift(self, context: Floats) -> Floats:
-        predicted: Floats = self._effect.predict(context)
-        return predicted
+        return summed(self.terms(), context)
 
 
 class Mean:
     """The average of several learners' uplift: calmer than any of them."""
 
-    def __init__(self, learners: list[Learner]) -> None:
+    def __init__(self, learners: Sequence[Linear]) -> None:
         self.learners = learners
 
     def fit(self, context: Floats, treated: Floats, outcome: Floats) -> None:
         for learner in self.learners:
             learner.fit(context, treated, outcome)
 
+    def terms(self) -> list[Term]:
+        share = 1 / len(self.learners)
+        return [term._replace(weight=share * term.weight) for each in self.learners for term in each.terms()]
+
     def uplift(self, context: Floats) -> Floats:
-        mean: Floats = np.mean([learner.uplift(context) for learner in self.learners], axis=0)
-        return mean
+        return summed(self.terms(), context)
 
 
 def doubly_robust_scores(
@@ -135,9 +169,19 @@ def doubly_robust_scores(
         arms = TLearner(outcomes)
         arms.fit(context[~held], treated[~held], outcome[~held])
         with_it, without = arms.expected(context[held])
-        t, y = treated[held], outcome[held]
-        scores[held] = with_it - without + t * (y - with_it) / share - (1 - t) * (y - without) / (1 - share)
+        scores[held] = _robust(with_it, without, treated[held], outcome[held], share)
     return scores
+
+
+def scores_by(arms: TLearner, context: Floats, treated: Floats, outcome: Floats) -> Floats:
+    """The same for people that the fitted outcome models ``arms`` have not seen."""
+    share = float(_both_arms(treated).mean())
+    with_it, without = arms.expected(context)
+    return _robust(with_it, without, treated, outcome, share)
+
+
+def _robust(with_it: Floats, without: Floats, t: Floats, y: Floats, share: float) -> Floats:
+    return with_it - without + t * (y - with_it) / share - (1 - t) * (y - without) / (1 - share)
 
 
 def _both_arms(treated: Floats) -> npt.NDArray[np.bool_]:

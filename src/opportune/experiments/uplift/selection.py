@@ -7,33 +7,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opportune.experiments.uplift.learners import DRLearner, Learner, SLearner, TLearner, XLearner
+from opportune.experiments.uplift.learners import DRLearner, Learner, Linear, SLearner, TLearner, XLearner
+from opportune.experiments.uplift.linear import Lines
 from opportune.experiments.uplift.metrics import Floats, Longs, Measure, qini
 from opportune.experiments.uplift.trees import Regression, Trees
 
 AVERAGE = "average"
 
 
-def standard_learners(binary: bool, *, seed: int = 0, threads: int = 1) -> dict[str, Callable[[], Learner]]:
-    """S-, T-, X- and DR-learners over small trees; ``binary`` when outcomes are 0 or 1."""
+def standard_learners(binary: bool, *, seed: int = 0, threads: int = 1) -> dict[str, Callable[[], Linear]]:
+    """S-, T-, X- and DR-learners over small trees, X and DR with effects that are sums over single columns
+    (stumps), T and DR with effects that are linear; ``binary`` when outcomes are 0 or 1."""
     outcomes: Regression = Trees(binary=binary, seed=seed, threads=threads)
     effects: Regression = Trees(seed=seed, threads=threads)
+    stumps: Regression = Trees(leaves=2, seed=seed, threads=threads)
+    lines: Regression = Lines()
     return {
         "s": lambda: SLearner(outcomes),
         "t": lambda: TLearner(outcomes),
         "x": lambda: XLearner(outcomes, effects),
         "dr": lambda: DRLearner(outcomes, effects, seed=seed),
+        "x, stumps": lambda: XLearner(outcomes, stumps),
+        "dr, stumps": lambda: DRLearner(outcomes, stumps, seed=seed),
+        "t, linear": lambda: TLearner(lines),
+        "dr, linear": lambda: DRLearner(outcomes, lines, seed=seed),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``scores`` has the mean over held-out folds for every learner and for their average; ``held_out`` (n,)
-    the chosen one's predictions for people that it did not see."""
+    """``scores`` has the mean over held-out folds for every learner and for their average."""
 
     name: str
     scores: dict[str, float]
-    held_out: Floats
 
 
 def cross_fitted(
@@ -62,16 +68,14 @@ def choose(
 ) -> Choice:
     """The learner, or the average of all (``AVERAGE``), that does best on held-out folds."""
     scores: dict[str, list[float]] = {}
-    held_out: dict[str, Floats] = {}
     for repeat in range(repeats):
         fold = np.random.default_rng(seed + repeat).permutation(len(outcome)) % folds
         found = {name: cross_fitted(make, context, treated, outcome, fold) for name, make in learners.items()}
         found[AVERAGE] = np.mean(list(found.values()), axis=0)
         for name, predicted in found.items():
-            held_out.setdefault(name, predicted)
             scores.setdefault(name, []).extend(
                 measure(outcome[fold == k], predicted[fold == k], treated[fold == k]) for k in range(folds)
             )
     means = {name: float(np.mean(each)) for name, each in scores.items()}
     best = max(means, key=lambda name: means[name])
-    return Choice(best, means, held_out[best])
+    return Choice(best, means)

@@ -50,7 +50,7 @@ class Trees:
                 rows = np.sort(rng.choice(len(outcome), (len(outcome) + 1) // 2, replace=False))
             data = lightgbm.Dataset(context[rows], outcome[rows], free_raw_data=True)
             boosters.append(lightgbm.train(self._parameters(len(rows)), data, num_boost_round=self.rounds))
-        return _Bag(boosters, float(outcome.mean()))
+        return Grown(boosters)
 
     def _parameters(self, n: int) -> dict[str, Any]:
         return {
@@ -65,16 +65,19 @@ class Trees:
         }
 
 
-class _Bag:
-    def __init__(self, boosters: list[Any], mean: float) -> None:
+class Grown:
+    """What :class:`Trees` grew."""
+
+    def __init__(self, boosters: list[Any]) -> None:
         self._boosters = boosters
-        self._mean = mean
 
     def predict(self, context: Floats) -> Floats:
-        if not self._boosters:
-            return np.full(len(context), self._mean)
         total = sum(np.asarray(each.predict(context), dtype=np.float64) for each in self._boosters)
         return np.asarray(total / len(self._boosters), dtype=np.float64)
+
+    def texts(self) -> list[str]:
+        """LightGBM's text model of every bag; the prediction is their mean."""
+        return [each.model_to_string() for each in self._boosters]
 
 
 def _lightgbm() -> Any:
