@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -34,12 +34,13 @@ def check_fence(fence: Fence, segments: Segments, experiments: Experiments, plac
     for segment in segments.definition.segments:
         for path in segment.when:
             fence.check(path, "segments", f"segments.yaml {segment.name} $.when")
+    made_of = {f"segment.{segment.name}": tuple(segment.when) for segment in segments.definition.segments}
     if experiments.holdout is not None:
-        for path in experiments.holdout.audience:
+        for path in _reached(experiments.holdout.audience, made_of):
             fence.check(path, "experiments", "experiments.yaml $.holdout.audience")
     for experiment in experiments:
         where = f"experiments.yaml {experiment.id}"
-        for path in experiment.audience:
+        for path in _reached(experiment.audience, made_of):
             fence.check(path, "experiments", f"{where} $.audience")
         for path in () if experiment.bandit is None else experiment.bandit.features:
             fence.check(path, "experiments", f"{where} $.bandit.features")
@@ -56,6 +57,12 @@ def check_fence(fence: Fence, segments: Segments, experiments: Experiments, plac
         for code, text in placement.reasons.items():
             if "{category}" in text:
                 fence.check("item.category", "reasons", f"{where} $.reasons.{code}")
+
+
+def _reached(audience: Iterable[str], made_of: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """What an audience asks, also through the segments that it names."""
+    for path in audience:
+        yield from made_of.get(path, (path,))
 
 
 def quiet_placements(fence: Fence, placements: Placements) -> Placements:
