@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from opportune.clock import DAY, FixedClock
 from opportune.engine.engine import Engine
+from opportune.engine.history import read_state, read_trainable
 from opportune.engine.model_training import pays
 from opportune.engine.versions import Versions
 from opportune.engine.workspace import load_workspace
@@ -17,6 +19,7 @@ from opportune.simulate.population import Population
 from opportune.simulate.settings import Settings
 from opportune.simulate.truth import Truth
 from opportune.stores.disk import RealDisk
+from opportune.warehouse.trials import Past
 from opportune.warehouse.uplift_training import UpliftTraining, train_uplift_version
 
 pytest.importorskip("lightgbm", reason="training needs the extra learn")
@@ -104,11 +107,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory, truth: Truth) -> tuple[Path, 
 
 def trained(shop: tuple[Path, Path], **knobs):
     workspace, data = shop
-    versions = Versions(data, "uplift")
-    return versions, train_uplift_version(
-        versions,
+    versions, disk, definitions = (
+        Versions(data, "uplift"),
         RealDisk(data, read_only=True),
         load_workspace(workspace),
+    )
+    return versions, train_uplift_version(
+        versions,
+        Past(partial(read_trainable, disk, definitions), read_state(disk, definitions)[0].components.members),
+        definitions,
         FixedClock().now + 2 * DAY,
         UpliftTraining(**{"experiment": "banner", **knobs}),
     )

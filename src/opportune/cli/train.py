@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from opportune.engine.workspace import Workspace
     from opportune.learn.bundle import ModelInfo
     from opportune.stores.disk import Disk
+    from opportune.warehouse.uplift_training import UpliftTraining
 
 
 @click.command(
@@ -168,10 +169,10 @@ def command(
         _repeat(again, schedule)
         return
     if kind == "uplift":
-        from opportune.warehouse.uplift_training import UpliftTraining, train_uplift_version
+        from opportune.warehouse.uplift_training import UpliftTraining
 
         trial = UpliftTraining(experiment, metric, arm, worthwhile, seed, threads)
-        _train_other(data_dir, kind, workspace, partial(train_uplift_version, config=trial), promote, as_json)
+        _train_other(data_dir, kind, workspace, partial(_train_uplift, config=trial), promote, as_json)
         return
     if kind != "ranker":
         from opportune.engine.model_training import Training, train_model
@@ -250,6 +251,18 @@ def _repeat(command: list[str], schedule: str) -> None:
     import asyncio
 
     asyncio.run(retrain_forever(command, seconds_of(schedule, "--schedule")))
+
+
+def _train_uplift(
+    versions: Versions, disk: Disk, workspace: Workspace, now: Millis, config: UpliftTraining
+) -> ModelInfo:
+    from opportune.engine.history import read_state, read_trainable
+    from opportune.warehouse.trials import Past
+    from opportune.warehouse.uplift_training import train_uplift_version
+
+    who = read_state(disk, workspace)[0].components.members
+    past = Past(partial(read_trainable, disk, workspace), who)
+    return train_uplift_version(versions, past, workspace, now, config)
 
 
 def _train_other(

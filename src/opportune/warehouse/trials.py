@@ -7,13 +7,12 @@ exposure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from opportune.clock import Millis
 from opportune.decide.request import DecisionRecord
 from opportune.engine.entries import Entry
-from opportune.engine.history import read_state, read_trainable
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
 from opportune.events.event import Event
@@ -22,7 +21,6 @@ from opportune.experiments.metrics import Metric
 from opportune.privacy.sealing import Erased
 from opportune.profiles.pointintime import values_as_of
 from opportune.profiles.schema import ProfileSchema
-from opportune.stores.disk import Disk
 from opportune.warehouse.analysis import Analysis
 from opportune.warehouse.tables import ComponentOf, Tables, connect, key_of
 
@@ -30,10 +28,17 @@ KINDS = ("conversion", "count", "sum", "retention")
 """The metrics that are a number of one person."""
 
 
+class Past(NamedTuple):
+    """``entries`` reads the journal from its beginning, without who does not want to be learnt from, each
+    time it is called; ``component_of`` tells who is who now."""
+
+    entries: Callable[[], Iterable[tuple[int, Entry | Erased]]]
+    component_of: ComponentOf
+
+
 class TrialRows(NamedTuple):
     """Parallel ``rows`` (features at the first exposure), ``treated``, ``outcome`` (more is better);
-    ``window`` is the time of the exposures, ``offsets`` the journal's range read. Who does not want to be
-    learnt from is not in it."""
+    ``window`` is the time of the exposures, ``offsets`` the journal's range read."""
 
     rows: list[dict[str, Any]]
     treated: list[bool]
@@ -67,7 +72,7 @@ def treatment(experiment: Experiment, arm: str) -> str:
 
 
 def trial_rows(
-    disk: Disk, workspace: Workspace, experiment: Experiment, metric: Metric, arm: str, now: Millis
+    past: Past, workspace: Workspace, experiment: Experiment, metric: Metric, arm: str, now: Millis
 ) -> TrialRows:
     """``arm`` against the control. Two passes over the journal; events of exposed people are held in memory.
     Raises :class:`InvalidRequest` for metrics that are not a number of one person, and without people."""
@@ -77,10 +82,9 @@ def trial_rows(
             seen=f"{metric.id}: {metric.kind}",
             remedy=f"take one of kind {', '.join(KINDS)}",
         )
-    component_of = read_state(disk, workspace)[0].components.members
     seen = _Seen(experiment.id)
     tables = Tables(connect(None))
-    tables.follow(seen.watched(read_trainable(disk, workspace)), component_of)
+    tables.follow(seen.watched(past.entries()), past.component_of)
     analysis = Analysis(tables.connection, experiment, until=now + 1, exclude_flips=True)
     analysis.fill([metric])
     both = (experiment.control, arm)
@@ -98,9 +102,9 @@ def trial_rows(
     return TrialRows(
         values_as_of(
             ProfileSchema.of(workspace.features, "person"),
-            (entry for _, entry in read_trainable(disk, workspace) if isinstance(entry, Event)),
+            (entry for _, entry in past.entries() if isinstance(entry, Event)),
             [(leaf, time - 1) for leaf, time, _, _ in asked],  # the exposure's own moment is after it
-            members=_Joined(seen.links, component_of).members,
+            members=_Joined(seen.links, past.component_of).members,
         ),
         [treated for _, _, treated, _ in asked],
         [sign * value for *_, value in asked],

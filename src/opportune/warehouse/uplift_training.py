@@ -14,8 +14,7 @@ from opportune.engine.workspace import Workspace
 from opportune.learn.bundle import ModelInfo
 from opportune.learn.scores import MODEL
 from opportune.learn.uplift import train_uplift
-from opportune.stores.disk import Disk
-from opportune.warehouse.trials import treatment, trial_rows
+from opportune.warehouse.trials import Past, treatment, trial_rows
 
 
 class UpliftTraining(NamedTuple):
@@ -31,7 +30,7 @@ class UpliftTraining(NamedTuple):
 
 
 def train_uplift_version(
-    versions: Versions, disk: Disk, workspace: Workspace, now: Millis, config: UpliftTraining
+    versions: Versions, past: Past, workspace: Workspace, now: Millis, config: UpliftTraining
 ) -> ModelInfo:
     """Raises :class:`NotFound` for unknown names, :class:`InvalidRequest` and :class:`InvalidDefinition`
     where the experiment cannot teach it."""
@@ -39,7 +38,7 @@ def train_uplift_version(
     experiment = workspace.experiments.get(config.experiment)
     metric = workspace.metrics.get(config.metric or experiment.metrics[0])
     arm = treatment(experiment, config.arm)
-    trial = trial_rows(disk, workspace, experiment, metric, arm, now)
+    trial = trial_rows(past, workspace, experiment, metric, arm, now)
     model, metrics = train_uplift(
         trial.rows,
         trial.treated,
