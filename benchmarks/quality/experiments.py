@@ -154,7 +154,8 @@ def report_time(exposures: int, threads: int) -> dict[str, Any]:
     connection.execute(f"""
         insert into events
         select range, {START_MS} + (range * 7919) % {exposures} * 100, hash((range * 31) % {people}), 0,
-            case when range % 5 = 0 then 'order_completed' else 'product_viewed' end, (range % 97)::double, 0
+            case when range % 5 = 0 then 'order_completed' else 'product_viewed' end, (range % 97)::double, 0,
+            case when range % 5 = 0 then hash(range) else 0 end
         from range({exposures // 2})
     """)
     experiment = parse_experiments(

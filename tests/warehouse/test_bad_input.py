@@ -22,10 +22,14 @@ experiments:
   - id: t
     placements: [home_recs]
     arms: [{id: control}, {id: popular}]
-    metrics: [conversion, revenue, order_value, middle]
+    metrics: [conversion, revenue, order_value, middle, messages]
     minimum: {days: 0, units: 0}
 """
-METRICS = "metrics: [{id: middle, kind: quantile, event: order_completed, q: 0.5}]"
+METRICS = """
+metrics:
+  - {id: middle, kind: quantile, event: order_completed, q: 0.5}
+  - {id: messages, kind: sum, event: order_completed, distinct: ""}
+"""
 
 
 class Shop:
@@ -93,7 +97,12 @@ def test_outcomes_with_no_decision_are_kept_and_count_for_no_arm(shop: Shop) -> 
         assert shop.order(f"stranger{i}").stored == 1
     found = shop.report()
     assert rates(found) == (0.0, 0.0)
-    assert found.metrics[0].misplaced == {"before_exposure": 0, "after_window": 0, "no_exposure": 3}
+    assert found.metrics[0].misplaced == {
+        "before_exposure": 0,
+        "after_window": 0,
+        "again": 0,
+        "no_exposure": 3,
+    }
     assert "3 outcomes of people who order are of nobody in the experiment: they do not count" in (
         found.messages
     )
@@ -118,6 +127,46 @@ def test_an_outcome_sent_twice_counts_once(shop: Shop) -> None:
     assert found.metrics[1].comparisons[0].value == pytest.approx(20.0 / n)
 
 
+def test_an_order_sent_twice_under_different_message_ids_counts_once(shop: Shop) -> None:
+    """Once by the browser and once by the server: the same order_id, two messages."""
+    arms = shop.people()
+    who = one_of(arms, "popular")
+    order = {"order_id": "o1", "total": 20.0, "products": []}
+    receipts = [shop.order(who, messageId=f"m{n}", properties=order) for n in range(3)]
+    receipts.append(shop.order(who, messageId="m4", properties={**order, "order_id": "o2"}))
+    assert [r.stored for r in receipts] == [1, 1, 1, 1]
+    found = shop.report()
+    n = list(arms.values()).count("popular")
+    told = {m.metric.id: m for m in found.metrics}
+    assert told["revenue"].comparisons[0].value == pytest.approx(2 * 20.0 / n)
+    assert told["messages"].comparisons[0].value == pytest.approx(4 * 20.0 / n)
+    assert told["order_value"].comparisons[0].value == pytest.approx(20.0)
+    assert told["revenue"].misplaced["again"] == 2
+    assert told["messages"].misplaced["again"] == 0
+    assert (
+        "2 outcomes of revenue per person came again with the same order_id: they do not count"
+        in found.messages
+    )
+
+
+def test_an_order_id_is_anothers_order_where_another_person_sent_it(shop: Shop) -> None:
+    arms = shop.people()
+    for who in (one_of(arms, "popular"), one_of(arms, "control")):
+        shop.order(who, properties={"order_id": "o1", "total": 20.0, "products": []})
+    assert not any(m.misplaced["again"] for m in shop.report().metrics)
+
+
+def test_tables_made_before_orders_had_ids_are_read_on(shop: Shop) -> None:
+    arms = shop.people()
+    shop.order(one_of(arms, "popular"))
+    before = rates(shop.report())
+    for table in ("events", "held_events"):
+        shop.reports.tables.connection.execute(f"alter table {table} drop column order_key")
+    shop.reports.close()
+    shop.reports = Reports.of(shop.engine, shop.folder / "data")
+    assert rates(shop.report()) == before
+
+
 def test_an_outcome_before_the_decision_does_not_count(shop: Shop) -> None:
     early = shop.clock() - HOUR
     arms = shop.people()
@@ -125,7 +174,12 @@ def test_an_outcome_before_the_decision_does_not_count(shop: Shop) -> None:
     found = shop.report()
     assert sum(found.arms.values()) == len(arms)
     assert rates(found) == (0.0, 0.0)
-    assert found.metrics[0].misplaced == {"before_exposure": 1, "after_window": 0, "no_exposure": 0}
+    assert found.metrics[0].misplaced == {
+        "before_exposure": 1,
+        "after_window": 0,
+        "again": 0,
+        "no_exposure": 0,
+    }
     assert "1 outcomes of people who order came before the exposure: they do not count" in found.messages
 
 
@@ -135,7 +189,12 @@ def test_an_outcome_years_late_does_not_count(shop: Shop) -> None:
     assert shop.order("u0").stored == 1
     found = shop.report()
     assert rates(found) == (0.0, 0.0)
-    assert found.metrics[0].misplaced == {"before_exposure": 0, "after_window": 1, "no_exposure": 0}
+    assert found.metrics[0].misplaced == {
+        "before_exposure": 0,
+        "after_window": 1,
+        "again": 0,
+        "no_exposure": 0,
+    }
     assert "1 outcomes of people who order came after the window: they do not count" in found.messages
 
 
@@ -199,7 +258,7 @@ def test_a_metric_that_divides_by_zero_has_no_value_and_the_others_have(shop: Sh
     arms = shop.people()
     shop.order(one_of(arms, "control"))
     found = shop.report()
-    conversion, _, order_value, middle = found.metrics
+    conversion, _, order_value, middle, _ = found.metrics
     assert order_value.control == 20.0
     assert math.isnan(order_value.comparisons[0].value)
     assert math.isnan(order_value.comparisons[0].lift)

@@ -197,7 +197,7 @@ def test_dimensions_add_up_to_the_whole(shop, found):
 def test_what_does_not_count_is_told(shop, found):
     late = sum(len(shop.orders[i]) - len(shop.counted(i)) for i in range(600))
     before = int((shop.before > 0).sum())
-    told = {"before_exposure": before, "after_window": late, "no_exposure": 0}
+    told = {"before_exposure": before, "after_window": late, "again": 0, "no_exposure": 0}
     assert metric(found, "conversion").misplaced == told
     assert f"{before} outcomes of conversion came before the exposure: they do not count" in found.messages
 

@@ -141,7 +141,7 @@ def test_periods_of_their_own_kind_fool_people_as_units_and_not_periods():
         c.execute(f"""insert into exposures select 1, {START} + period::bigint * {2 * HOUR}, who, period, 0,
             't', if(arm = 0, 'control', 'popular'), 0.5, 'home', '{{}}' from run""").fetchall()
         c.execute(f"""insert into events select 1, {START} + period::bigint * {2 * HOUR} + 9, who, 0,
-            'order_completed', 1, 0 from run where bought""").fetchall()
+            'order_completed', 1, 0, 0 from run where bought""").fetchall()
         c.unregister("run")
         [told] = report(c, T, METRICS, START + 30 * DAY, over_time=False).metrics[0].comparisons
         naive = fixed(effect(*[mean(Sums.of(bought[arm == k])) for k in (0, 1)]), relative=True)

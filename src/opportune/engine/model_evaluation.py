@@ -15,7 +15,7 @@ from opportune.engine.live_models import source_of
 from opportune.engine.versions import Versions
 from opportune.engine.workspace import Workspace
 from opportune.errors import InvalidRequest
-from opportune.learn.bundle import CLV, FACTORS, MICROSEGMENTS, SEQUENCE
+from opportune.learn.bundle import CLV, FACTORS, MICROSEGMENTS, SEQUENCE, UPLIFT
 from opportune.learn.buying import BuyingModel
 from opportune.learn.calibration import calibration
 from opportune.learn.candidate_rows import cases_of
@@ -43,6 +43,12 @@ def evaluate_models(
         versions.registry().state_of(name)
     if versions.kind in (FACTORS, MICROSEGMENTS, SEQUENCE):
         return _sources(versions, names, disk, workspace, share, seed)
+    if versions.kind == UPLIFT:
+        raise InvalidRequest(
+            "an uplift was measured when it was trained, on people it did not learn from",
+            seen=", ".join(names),
+            remedy="read it with `opportune compare --model uplift`, or train again",
+        )
     customers = Customers(disk, workspace)
     if versions.kind == CLV:
         orders = customers.orders()

@@ -31,7 +31,8 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Only events within ``window`` after the first exposure count. ``winsorize`` caps a unit's value at this
     quantile of all units. ``covariate``: how long before the exposure the same is measured for CUPED; empty
-    for none. ``good`` says which way is better.
+    for none. ``good`` says which way is better. ``distinct``: of a person's events of one name that carry the
+    same ``order_id`` the first one counts, whatever their message ids; empty counts each.
     """
 
     id: Name
@@ -46,6 +47,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     covariate: Span | None = None
     q: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     good: Literal["up", "down"] = "up"
+    distinct: Literal["order_id", ""] = "order_id"
 
     @property
     def title(self) -> str:

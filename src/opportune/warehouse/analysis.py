@@ -51,7 +51,7 @@ class Analysis:
         self.arms = [arm.id for arm in experiment.variants()]
         self._until = until
         self.by_period = experiment.unit == "time"
-        self._misplaced: dict[tuple[str, str], dict[str, int]] = {}
+        self._misplaced: dict[tuple[str, str, str], dict[str, int]] = {}
         self._prepare(exclude_flips)
 
     def _prepare(self, exclude_flips: bool) -> None:
@@ -168,7 +168,7 @@ class Analysis:
                     metric, metric.denominator, 0, None
                 )
             case "time_to_event":
-                first = self._if(metric.event, 0, span_ms(metric.window))
+                first = self._if(metric, metric.event, 0, span_ms(metric.window))
                 waited = f"min(v.after) filter (where {first}) / {float(HOUR)}"
                 return f"coalesce({waited}, {span_ms(metric.window) / HOUR})", "0"
         raise AssertionError(metric.kind)
@@ -176,13 +176,14 @@ class Analysis:
     def _sum(self, metric: Metric, measure: Measure | None, start: Millis, end: Millis | None) -> str:
         measure = measure or Measure(metric.event)
         what = "v.value" if measure.value else "1"
-        within = self._if(measure.event, start, span_ms(metric.window) if end is None else end)
+        within = self._if(metric, measure.event, start, span_ms(metric.window) if end is None else end)
         return f"coalesce(sum({what}) filter (where {within}), 0)::double"
 
     @staticmethod
-    def _if(event: str, start: Millis, end: Millis) -> str:
+    def _if(metric: Metric, event: str, start: Millis, end: Millis) -> str:
         name = "" if event == "*" else "v.name = '" + event.replace("'", "''") + "' and "
-        return f"{name}v.after >= {start} and v.after < {end}"
+        once = "not v.again and " if metric.distinct else ""
+        return f"{name}{once}v.after >= {start} and v.after < {end}"
 
     def fill(self, metrics: list[Metric]) -> None:
         """Compute every metric of every unit, in one pass over the outcomes."""
@@ -203,9 +204,13 @@ class Analysis:
         people = "" if session else "left join people p on p.leaf = o.leaf"
         self._c.execute(f"""
             create or replace temp table hits as
-            with v as (select {who} as who, o.name, o.value, o.time
-                from (select * from events {some}) o {people})
-            select u.unit, u.arm, v.time - u.time as after, v.name, v.value
+            with o as (select {who} as who, o.name, o.value, o.time, o.seq, o.order_key
+                from (select * from events {some}) o {people}),
+            v as (select who, name, value, time, false as again from o where order_key = 0
+                union all select who, name, value, time,
+                    row_number() over (partition by who, name, order_key order by time, seq) > 1
+                from o where order_key <> 0)
+            select u.unit, u.arm, v.time - u.time as after, v.name, v.value, v.again
             from {"v asof join units u on v.who = u.who and v.time >= u.time" if self.by_period
                 else "units u join v on v.who = u.who"}
         """)  # fmt: skip
@@ -325,10 +330,12 @@ class Analysis:
         """Day since the first exposure -> arm -> sums of what happened on that day, for novelty."""
         metric = self._metrics[index]
         what = "v.value" if metric.kind == "sum" else "1.0"
+        once = "not v.again and " if metric.distinct else ""
         name = metric.event.replace("'", "''")
         rows = self._c.execute(f"""
             with daily as (select unit, arm, v.after // {DAY} as day, sum({what}) as y
-                from hits v where v.name = '{name}' and v.after >= 0 and v.after < {days * DAY} group by all)
+                from hits v where {once}v.name = '{name}' and v.after >= 0 and v.after < {days * DAY}
+                group by all)
             select day, arm, sum(y)::double, sum(y * y)::double from daily group by all
         """).fetchall()
         n_of = dict(self._c.execute("select arm, count(*) from units group by 1").fetchall())
@@ -340,20 +347,26 @@ class Analysis:
         return found
 
     def misplaced(self, index: int) -> dict[str, int]:
-        """Outcome events that do not count: of units exposed only later, after the window, or, since the
-        experiment began, of nobody who was in it."""
+        """Outcome events that do not count: of units exposed only later, after the window, sent again under
+        another message id, or, since the experiment began, of nobody who was in it."""
         metric = self._metrics[index]
         event = (metric.event or (metric.numerator.event if metric.numerator else "")).replace("'", "''")
-        known = self._misplaced.get((event, metric.window))
+        known = self._misplaced.get((event, metric.window, metric.distinct))
         if known is not None:
             return known
         row = self._c.execute(f"""
             select count(*) filter (where after < 0),
-                count(*) filter (where after >= {span_ms(metric.window)})
+                count(*) filter (where after >= {span_ms(metric.window)}),
+                count(*) filter (where again and after between 0 and {span_ms(metric.window) - 1})
             from hits where name = '{event}'
         """).fetchone()
-        found = {"before_exposure": row[0], "after_window": row[1], "no_exposure": self._of_nobody(event)}
-        self._misplaced[event, metric.window] = found
+        found = {
+            "before_exposure": row[0],
+            "after_window": row[1],
+            "again": row[2] if metric.distinct else 0,
+            "no_exposure": self._of_nobody(event),
+        }
+        self._misplaced[event, metric.window, metric.distinct] = found
         return found
 
     def _of_nobody(self, event: str) -> int:

@@ -353,6 +353,7 @@ def _messages(
 _MISPLACED = {
     "before_exposure": "came before the exposure",
     "after_window": "came after the window",
+    "again": "came again with the same order_id",
     "no_exposure": "are of nobody in the experiment",
 }
 

@@ -46,6 +46,8 @@ create table if not exists events (
 create table if not exists people (leaf ubigint primary key, person ubigint);
 create table if not exists held_exposures as select * from exposures limit 0;
 create table if not exists held_events as select * from events limit 0;
+alter table events add column if not exists order_key ubigint default 0;
+alter table held_events add column if not exists order_key ubigint default 0;
 """
 
 
@@ -237,7 +239,7 @@ class Tables:
 _EXPOSURE_TYPES = (
     np.int64, np.int64, np.uint64, np.uint64, np.uint64, object, object, np.float64, object, object,
 )  # fmt: skip
-_EVENT_TYPES = (np.int64, np.int64, np.uint64, np.uint64, object, np.float64, np.int64)
+_EVENT_TYPES = (np.int64, np.int64, np.uint64, np.uint64, object, np.float64, np.int64, np.uint64)
 
 
 def _exposure_rows(seq: int, record: DecisionRecord, hidden: Collection[str] = ()) -> list[tuple[Any, ...]]:
@@ -264,7 +266,9 @@ def _event_row(seq: int, event: Event) -> tuple[Any, ...]:
     value = event.value
     if value is None:
         value = sum(line.price * line.quantity for line in event.lines if line.price is not None)
+    order = event.properties.get("order_id")
     return (
         seq, event.time, key_of(event.identifiers[0]), key_of(event.session_id), event.name,
         float(value) if -1e12 < value < 1e12 else 0.0, event.received - event.time,
+        key_of(str(order)) if isinstance(order, str | int) else 0,
     )  # fmt: skip
