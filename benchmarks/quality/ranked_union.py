@@ -44,9 +44,19 @@ def gathered(cases: list[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[A
     )
 
 
-def learn(union: Union, *, names: list[str], last_share: float = 0.25, seed: int, rounds: int = 300) -> Any:
+def learn(
+    union: Union,
+    *,
+    names: list[str],
+    last_share: float = 0.25,
+    seed: int,
+    rounds: int = 300,
+    truncation: int = 20,
+    again: bool = False,
+) -> Any:
     """A ranker from all candidates of the cases where one was wanted; the number of trees is chosen on the
-    last share of the cases, which are in order of time."""
+    last share of the cases, which are in order of time. ``truncation``: the places at the top whose order
+    counts. ``again``: with that number, train again on all cases."""
     import lightgbm
 
     wanted = np.flatnonzero(np.add.reduceat(union.target, union.start[:-1]) > 0)
@@ -75,20 +85,23 @@ def learn(union: Union, *, names: list[str], last_share: float = 0.25, seed: int
         "min_data_in_leaf": 100,
         "feature_fraction": 0.7,
         "lambda_l2": 5.0,
-        "lambdarank_truncation_level": 20,
+        "lambdarank_truncation_level": truncation,
         "seed": seed,
         "num_threads": 1,
         "deterministic": True,
         "verbose": -1,
     }
     first = data(0, int(cut))
-    return lightgbm.train(
+    chosen = lightgbm.train(
         parameters,
         first,
         rounds,
         valid_sets=[data(int(cut), len(union), first)],
         callbacks=[lightgbm.early_stopping(30, verbose=False)],
     )
+    if not again:
+        return chosen
+    return lightgbm.train(parameters, data(0, len(union)), chosen.best_iteration)
 
 
 def order(union: Union, score: Floats) -> list[npt.NDArray[np.int32]]:

@@ -9,7 +9,7 @@ import numpy as np
 from opportune.decide.placement import Placement
 from opportune.engine.history import History
 from opportune.engine.rankers import item_table
-from opportune.engine.training import stage_of
+from opportune.engine.training import stage_of, teachers_of
 from opportune.errors import InvalidRequest
 from opportune.learn.bundle import SEQUENCE, Bundle, BundleInfo
 from opportune.learn.candidate_rows import candidate_rows, cases_of
@@ -34,8 +34,11 @@ def drift_of(history: History, placement: Placement, live: Bundle) -> dict[str, 
     cases = newest(cases_of(part(touches, at, len(touches))), CASES)
     if not len(cases):
         raise InvalidRequest("no session of the newest has two touches", seen=len(session), remedy="wait")
-    sequence = live.sequence_source()
-    stage = stage_of(placement, history, {} if sequence is None else {SEQUENCE: lambda past: sequence})
+    teachers = teachers_of(placement, history)
+    teachers.pop(SEQUENCE, None)
+    if (sequence := live.sequence_source()) is not None:
+        teachers[SEQUENCE] = lambda past: sequence
+    stage = stage_of(placement, history, teachers)
     stage.fit(part(touches, 0, at))
     stage.items = item_table(history.catalog)._replace(vector=np.array(live.vectors, np.float32))
     rows = candidate_rows(stage, cases)
