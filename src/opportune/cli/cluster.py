@@ -10,6 +10,7 @@ from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.cluster_roles import needs_extra
 from opportune.cli.output import print_json, print_table
+from opportune.errors import StorageError
 
 
 @click.group("cluster")
@@ -26,10 +27,18 @@ _file = click.option(
 )
 
 
-@command.command("lag", cls=Examples, examples="opportune cluster lag --cluster cluster.yaml --json")
+@command.command(
+    "lag",
+    cls=Examples,
+    examples="""
+    opportune cluster lag --cluster cluster.yaml --json
+    opportune cluster lag --cluster cluster.yaml --most 10000 || echo "start another fold worker"
+    """,
+)
 @_file
+@click.option("--most", type=click.IntRange(0), help="Fail when some role is further behind.")
 @options.as_json
-def show_lag(file: Path, as_json: bool) -> None:
+def show_lag(file: Path, most: int | None, as_json: bool) -> None:
     """Tell how many messages the workers are behind."""
     needs_extra()
     from opportune.streams.config import load_config
@@ -40,8 +49,13 @@ def show_lag(file: Path, as_json: bool) -> None:
     found = lag(config, ensure(config, wait_s=10))
     if as_json:
         print_json({"lag": found})
-        return
-    print_table(("role", "messages behind"), list(found.items()))
+    else:
+        print_table(("role", "messages behind"), list(found.items()))
+    late = {role: count for role, count in found.items() if most is not None and count > most}
+    if late:
+        raise StorageError(
+            f"workers are more than {most:,} messages behind", seen=late, remedy="start another worker"
+        )
 
 
 @command.command(

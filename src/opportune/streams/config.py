@@ -59,7 +59,9 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``prefix`` starts the name of every topic, consumer group and Redis key. ``partitions`` is chosen once: a
     leaf lives in the partition that its identifier hashes to, so the number must not change afterwards.
-    ``commit_s`` is how often workers commit what they folded, which is when decisions see it.
+    ``commit_s`` is how often workers commit what they folded, which is when decisions see it. When more than
+    ``most_behind`` messages wait for the workers, decisions say that what they know of people is old; a
+    replica that is itself so far behind the journal is not ready.
     """
 
     kafka: KafkaConfig
@@ -69,6 +71,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     copies: Annotated[int, msgspec.Meta(ge=1, le=7)] = 1
     commit_s: Seconds = 0.03
     exactly_once: bool = True
+    most_behind: Annotated[int, msgspec.Meta(ge=1)] = 10_000
 
     def __post_init__(self) -> None:
         if urlsplit(self.redis.url).password:

@@ -26,6 +26,7 @@ from opportune.events.event import DeadLetter, Event
 from opportune.events.identifiers import from_mapping, parse
 from opportune.stores.disk import RealDisk
 from opportune.streams.config import ClusterConfig
+from opportune.streams.lag import LagWatch
 from opportune.streams.log import KafkaLog
 from opportune.streams.serving_copy import ServingCopy
 from opportune.streams.serving_records import ServingRecords
@@ -79,6 +80,7 @@ class ClusterEngine(Engine):
             changed=state.components.forget,
         )
         self.tail = Tail(self._config, (self._topics.items, self._topics.journal))
+        self.lag = LagWatch(self._config, self._topics)
         self._learnt_entries = 0
         for entry in catch_up(self.tail):
             self._learn(entry)
@@ -135,6 +137,10 @@ class ClusterEngine(Engine):
         if self._redis_away:
             for decision in answer.decisions:
                 decision.degraded.append(f"profile: {self._redis_away}")
+        behind = self.lag.roles.get("fold", 0)
+        if behind > self._config.most_behind:
+            for decision in answer.decisions:
+                decision.degraded.append(f"profile: the workers are {behind:,} messages behind")
         return answer
 
     def profile(self, identifier: str, *, whole: bool = False) -> dict[str, Any]:
@@ -195,10 +201,15 @@ class ClusterEngine(Engine):
         """Nothing here is worth one."""
 
     def ready(self) -> dict[str, Any]:
+        """Not ready is a decider that is far behind the journal itself. Workers that are behind are told and
+        make no replica unready: all would be at once, and nobody would answer."""
+        behind = self.tail.held
         return {
-            "ready": True,
+            "ready": behind <= self._config.most_behind or "decide" not in self.roles,
             "roles": sorted(self.roles),
             "journal_read": self.tail.read,
+            "journal_behind": behind,
+            "workers_behind": self.lag.away or self.lag.roles,
             "serving_copy": self._redis_away or "answers",
         }
 
@@ -206,13 +217,16 @@ class ClusterEngine(Engine):
         return {
             **super().gauges(),
             "journal_tail_entries": float(self.tail.read),
+            "journal_tail_behind_entries": float(self.tail.held),
             "log_unacknowledged_entries": float(self.log.waiting),
+            **{f"{role}_behind_messages": float(count) for role, count in self.lag.roles.items()},
         }
 
     def close(self) -> None:
         try:
             self.log.flush()
         finally:
+            self.lag.close()
             self.tail.close()
             self.copy.close()
             self.abandon()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from opportune.errors import StorageError
 from opportune.streams.config import ClusterConfig
 from opportune.streams.topics import Topics
+
+LOOK_EVERY_S = 2.0
 
 
 def lag(config: ClusterConfig, topics: Topics) -> dict[str, int]:
@@ -39,3 +43,30 @@ def _behind(config: ClusterConfig, topic: str, role: str) -> int:
         ) from error
     finally:
         consumer.close()
+
+
+class LagWatch:
+    """Asks every two seconds, in a thread of its own, and keeps the newest answer: who reads it never waits
+    for Kafka. ``away`` says why there is none, empty when there is."""
+
+    def __init__(self, config: ClusterConfig, topics: Topics, every_s: float = LOOK_EVERY_S) -> None:
+        self.roles: dict[str, int] = {}
+        self.away = "not asked yet"
+        self._config = config
+        self._topics = topics
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._look_forever, name="opportune-lag", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=1.0)
+
+    def _look_forever(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.roles, self.away = lag(self._config, self._topics), ""
+            except StorageError as error:
+                self.away = error.what
+            self._stopping.wait(self._every_s)

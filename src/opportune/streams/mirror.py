@@ -125,10 +125,14 @@ class Mirror(Engine):
     # -- life
 
     def ready(self) -> dict[str, Any]:
-        return {**super().ready(), "roles": ["derive"], "followed": self.tail.read}
+        return {**super().ready(), "roles": ["derive"], "followed": self.tail.read, "behind": self.tail.held}
 
     def gauges(self) -> dict[str, float]:
-        return {**super().gauges(), "journal_tail_entries": float(self.tail.read)}
+        return {
+            **super().gauges(),
+            "journal_tail_entries": float(self.tail.read),
+            "journal_tail_behind_entries": float(self.tail.held),
+        }
 
     def close(self) -> None:
         try:

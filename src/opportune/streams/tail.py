@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from opportune.engine import entries
 from opportune.engine.entries import Entry
@@ -134,17 +134,14 @@ class Tail:
                 return PATIENCE_S
         return HELD_S
 
-    def behind(self) -> int:
-        """Messages between here and the ends that were there when it was asked."""
-        behind = 0
-        try:
-            for part in self._consumer.position(self._parts):
-                low, high = self._consumer.get_watermark_offsets(part, timeout=5)
-                behind += high - max(part.offset, low)
-        except KafkaException as error:
-            raise StorageError(
-                f"Kafka does not say where its topics end ({error.args[0].str()})", seen=self._brokers
-            ) from error
+    @property
+    def held(self) -> int:
+        """Entries known to this consumer that were not handed on yet; markers of transactions count too. Asks
+        nobody."""
+        behind = sum(map(len, self._waiting.values()))
+        for part in self._consumer.position(self._parts):
+            _, high = self._consumer.get_watermark_offsets(part, cached=True)
+            behind += max(0, high - max(part.offset, 0))
         return behind
 
     def ends(self) -> Reached:
