@@ -14,6 +14,7 @@ from tests.demo.asgi import Client
 from opportune import Engine
 from opportune.access.audit import AuditLog
 from opportune.clock import DAY, FixedClock
+from opportune.console.forms import FORM_BYTES
 from opportune.console.preferences import Preferences
 from opportune.errors import InvalidRequest, NotFound, Unauthorized
 from opportune.server.preference_links import PATH, PreferenceLinks
@@ -55,11 +56,12 @@ def centre(tmp_path: Path) -> Iterator[Centre]:
 
 
 def test_the_page_says_why_and_hides_nothing_from_the_person(centre: Centre) -> None:
+    first = centre.decide().items[0]
     answer = centre.client.get(centre.path)
     assert answer.status_code == 200
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["cache-control"] == "no-store"
-    assert "<small>new in</small>" in answer.text
+    assert f"<small>{first.reasons[0].text}</small>" in answer.text
     assert "Thing &lt;" in answer.text, "names are escaped"
     assert answer.text.count(" checked>") == 3, "nobody was asked, and silence is yes here"
     held = centre.client.get(f"{centre.path}/data.json")
@@ -144,3 +146,22 @@ def test_a_link_is_for_one_person_and_ends(centre: Centre) -> None:
         centre.client.post(centre.links.make("user_id:x").removeprefix(PATH), {"action": "eat"}).status_code
         == 400
     )
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({f"f{n}": "x" for n in range(101)}, "the form has too many fields"),
+        ({"action": "dismiss", "item": "x" * FORM_BYTES}, "the form is too large"),
+        ({"action": "\x00", "item": "\ud83d"}, "no such choice"),
+        ({}, "no such choice"),
+    ],
+)
+def test_a_form_that_the_page_did_not_make_is_refused(
+    centre: Centre, form: dict[str, str], said: str
+) -> None:
+    answer = centre.client.post(
+        centre.path, {k: v.encode("utf-8", "replace").decode() for k, v in form.items()}
+    )
+    assert answer.status_code in (400, 413)
+    assert said in answer.text

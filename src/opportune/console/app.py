@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,6 +25,7 @@ from opportune.clock import DAY
 from opportune.console import charts, identity_graph, lifts, posteriors, words
 from opportune.console.assets import Assets
 from opportune.console.desk import Desk, Engine
+from opportune.console.forms import read_form
 from opportune.console.proposals import evidence
 from opportune.console.safety import SafetyHeaders
 from opportune.console.trials import Trials
@@ -40,7 +41,6 @@ from opportune.stores.likely import LikelyStore
 from opportune.warehouse.reports import Reports
 
 HERE = Path(__file__).parent
-FORM_BYTES = 2 * 1024 * 1024
 
 Answer = Callable[[Mapping[str, str]], dict[str, Any]]
 Lookup = Callable[[str], dict[str, Any]]
@@ -203,7 +203,7 @@ class _Console:
 
         async def endpoint(request: Request) -> Response:
             grant = self.sessions.require(request, access)
-            fields = await _form(request)
+            fields = await read_form(request)
             self.sessions.require_csrf(request, fields.get("csrf", ""))
             return await act(request, Form(grant, fields))
 
@@ -288,7 +288,7 @@ class _Console:
     async def login(self, request: Request) -> Response:
         if request.method == "GET":
             return self._login_page(request, "", request.query_params.get("next", ""))
-        form = await _form(request)
+        form = await read_form(request)
         following = form.get("next", "")
         name = form.get("name", "").strip().lower()
         base = str(request.scope.get("root_path", ""))
@@ -319,7 +319,7 @@ class _Console:
     async def logout(self, request: Request) -> Response:
         if self.sessions.visitor(request) is None:
             raise Unauthorized("not signed in", remedy="sign in with the secret key, or with your name")
-        self.sessions.require_csrf(request, (await _form(request)).get("csrf", ""))
+        self.sessions.require_csrf(request, (await read_form(request)).get("csrf", ""))
         answer = RedirectResponse(f"{request.scope.get('root_path', '')}/login", status_code=303)
         self.sessions.sign_out(answer)
         return answer
@@ -479,14 +479,3 @@ def _zip(a: Iterable[Any], b: Iterable[Any]) -> list[tuple[Any, Any]]:
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """A posted form, URL-encoded; the first value of each field. Raises when it is too large."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES:
-            raise InvalidRequest("the form is too large", remedy=f"send at most {FORM_BYTES:,} bytes")
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
-    return {name: given[0] for name, given in fields.items()}

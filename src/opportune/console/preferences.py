@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,6 +20,7 @@ from starlette.routing import Route
 from opportune.access.audit import Audit
 from opportune.console import words
 from opportune.console.assets import Assets
+from opportune.console.forms import read_form
 from opportune.console.safety import SafetyHeaders
 from opportune.engine.admission import Admission
 from opportune.engine.engine import Engine
@@ -30,7 +30,6 @@ from opportune.events.event import Event, Identifier, Line
 from opportune.server.preference_links import PreferenceLinks
 
 SOURCE = "preferences"
-FORM_BYTES = 65_536
 MOST_ITEMS = 8
 WHO = "the person"
 SAID = {
@@ -86,7 +85,7 @@ class Preferences:
 
     async def _change(self, request: Request) -> Response:
         person = self._links.read(request.path_params["token"])
-        form = await _form(request)
+        form = await read_form(request)
         acts: dict[str, Callable[[Identifier, Mapping[str, str]], tuple[Admission, str]]] = {
             "save": self._save,
             "dismiss": self._dismiss,
@@ -254,13 +253,3 @@ async def _commit(request: Request, engine: Engine, admission: Admission) -> Non
         engine.commit(admission)
     else:
         await service.writer.commit(admission)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES:
-            raise InvalidRequest("the form is too large", remedy=f"send at most {FORM_BYTES:,} bytes")
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
-    return {name: given[0] for name, given in fields.items()}
