@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.console.conftest import KEYS
 from tests.demo.asgi import Client
+from tests.warehouse.test_reports import BANDIT as MORE_BANDIT
 from tests.warehouse.test_reports import shop
 
 from opportune import Engine
@@ -150,6 +151,41 @@ def test_the_page_of_a_bandit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert 'href="/bandits/hero"' in client.get("/experiments").text
         missing = client.get("/bandits/x.json").json()
         assert missing["message"] == "no such experiment"
+
+
+def test_the_truth_of_a_simulator_stands_beside_the_estimate(tmp_path: Path) -> None:
+    (tmp_path / "experiments.yaml").write_text(BANDIT, encoding="utf-8")
+    with Engine.open(tmp_path / "data", workspace=tmp_path, clock=FixedClock()) as engine:
+        client = Client(create_console(engine, Sessions(KEYS, engine.clock)))
+        assert client.post("/login", {"key": KEYS.secret}).status_code == 303
+        assert "simulator&#39;s truth" not in client.get("/bandits/hero").text
+        truth = tmp_path / "data" / "simulated" / "hero.json"
+        truth.parent.mkdir()
+        truth.write_text(
+            '{"visits": 90, "decisions": 70, "lost": 12.5, "expected_responses": 30.0, "people": {}}'
+        )
+        page = client.get("/bandits/hero").text
+        assert "simulator&#39;s truth" in page
+        assert "lost 12.5 of 42.5 expected responses" in page
+        assert client.get("/bandits/hero.json").json()["simulated"]["decisions"] == 70
+        truth.write_text("nothing")
+        assert "this is not what a simulator writes" in client.get("/bandits/hero.json").json()["message"]
+
+
+def test_the_report_of_a_bandit_points_to_its_page(tmp_path: Path) -> None:
+    engine, data = shop(tmp_path, people=3, more=MORE_BANDIT)
+    with engine:
+        reports = Reports.of(engine, data)
+        client = Client(create_console(engine, Sessions(KEYS, engine.clock), reports=reports))
+        assert client.post("/login", {"key": KEYS.secret}).status_code == 303
+        page = client.get("/experiments/hero").text
+        assert 'href="/bandits/hero"' in page
+        assert "Nobody was exposed yet" not in page
+        told = client.get("/experiments/hero.json").json()
+        assert told["bandit"] is True
+        assert told["report"]["because"].startswith("a bandit moves this traffic toward what is rewarded")
+        assert client.get("/experiments/t.json").json()["bandit"] is False
+        reports.close()
 
 
 def test_an_experiment_without_a_bandit_has_no_such_page(console: Client) -> None:

@@ -116,6 +116,7 @@ def command(
         client.close()
     report = told.report()
     if truth is not None:
+        truth.parent.mkdir(parents=True, exist_ok=True)
         truth.write_bytes(msgspec.json.encode({**report, "people": population.people()}))
     if as_json:
         print_json(report)

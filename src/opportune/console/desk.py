@@ -28,6 +28,7 @@ from opportune.experiments.switch import listed
 from opportune.identity.corrections import Action, Together
 from opportune.identity.likely import Proposal
 from opportune.stores.likely import PROPOSALS, LikelyStore
+from opportune.stores.simulated import Simulated
 
 LIVE_ROWS = 100
 SCANNED = 500
@@ -64,6 +65,8 @@ class Engine(Protocol):
     def status(self) -> dict[str, Any]: ...
 
     def models(self) -> list[dict[str, Any]]: ...
+
+    def simulated(self, experiment: str) -> Simulated | None: ...
 
     def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission: ...
 
@@ -273,6 +276,7 @@ class Desk:
             "contextual": bool(allocation.features),
             "mode": found.mode,
             "bandit": found,
+            "simulated": self.engine.simulated(experiment.id),
             "shares": [(arm, [100 * shares[arm] for _, shares in found.traffic]) for arm in arms],
         }
 

@@ -27,11 +27,12 @@ class Trials:
 
     async def report(self, experiment_id: str) -> dict[str, Any]:
         """One experiment's report and what its page draws. Raises NotFound."""
-        self.reports.engine.workspace.experiments.get(experiment_id)
+        experiment = self.reports.engine.workspace.experiments.get(experiment_id)
         found: Report = await self._asked(lambda: self.reports.report(experiment_id))
         treated = [arm for arm in found.arms if arm != found.control]
         return {
             "report": found,
+            "bandit": experiment.bandit is not None,
             "treated": treated if found.metrics and any(found.arms.values()) else [],
             "rows": {arm: _rows(found, arm) for arm in treated},
             "over": {

@@ -76,6 +76,7 @@ from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
 from opportune.profiles.person import People, Person
 from opportune.profiles.recent import merge_last
 from opportune.stores.disk import Disk, RealDisk
+from opportune.stores.simulated import Simulated, simulated
 
 ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
 """How long a shown item may be acted on and still count as the decision's outcome by last touch."""
@@ -557,6 +558,10 @@ class Engine(Queries):
         self.workspace = workspace
         self._world.variants = self._variants()
         return True
+
+    def simulated(self, experiment: str) -> Simulated | None:
+        """What a simulator that sent this engine's shoppers knew of an experiment; None of a real shop."""
+        return simulated(self.data_dir, experiment)
 
     def models(self) -> list[dict[str, Any]]:
         """Every kind of model with its newest versions; see :func:`model_list`. Reads the folder: some

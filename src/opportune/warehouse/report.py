@@ -287,6 +287,11 @@ def _decide(
     days: int,
 ) -> tuple[Verdict, str]:
     """What to do, and why, in one sentence."""
+    if experiment.bandit is not None:
+        return "wait", (
+            "a bandit moves this traffic toward what is rewarded: there are no fixed arms to compare, and "
+            "the bandit's own page says what it believes"
+        )
     if check.wrong:
         return "do_not_trust", (
             f"the arms have {', '.join(map(str, check.observed))} units where "
