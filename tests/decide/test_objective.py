@@ -99,6 +99,19 @@ def test_without_a_model_of_it_the_ranker_ranks_and_the_answer_says_so(kit: Any)
     assert shown(found) == ["i4", "i3", "i2", "i1"]
 
 
+def test_features_are_computed_once(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ranker that foretells is not asked for its own order too: either costs the features of every
+    candidate."""
+    asked: list[str] = []
+    for name in ("score", "foretell"):
+        real = getattr(Seer, name)
+        monkeypatch.setattr(
+            Seer, name, lambda self, *rest, real=real, name=name: (asked.append(name), real(self, *rest))[1]
+        )
+    ask(kit, "objective: {click: 1, revenue: 2}")
+    assert asked == ["foretell"]
+
+
 class Watcher:
     """Keeps what it is told."""
 

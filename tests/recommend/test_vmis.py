@@ -193,6 +193,8 @@ def test_wrong_knobs_are_refused() -> None:
         SessionKnnConfig(echo_sessions=10, echo_neighbours=20)
     with pytest.raises(InvalidDefinition, match="capacity_clicks must be a power of two, saw 1000"):
         SessionKnnConfig(capacity_clicks=1000)
+    with pytest.raises(InvalidDefinition, match="capacity_items must be 1 to 536870912, saw 0"):
+        SessionKnnConfig(capacity_items=0)
 
 
 def test_weights_of_returning_follow_what_people_do() -> None:

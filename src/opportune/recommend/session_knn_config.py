@@ -111,6 +111,10 @@ class SessionKnnConfig(msgspec.Struct, frozen=True, kw_only=True):
                 seen=f"{self.echo_neighbours} of {self.echo_sessions} of {self.recent_sessions}",
                 remedy="use 50 of 250 of 500",
             )
+        if not 1 <= self.capacity_items <= 1 << 29:
+            raise InvalidDefinition(
+                "capacity_items must be 1 to 536870912", seen=self.capacity_items, remedy="use 4194304"
+            )
         if self.capacity_clicks < 2 or self.capacity_clicks & (self.capacity_clicks - 1):
             raise InvalidDefinition(
                 "capacity_clicks must be a power of two", seen=self.capacity_clicks, remedy="use 16777216"
