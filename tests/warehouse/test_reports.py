@@ -110,6 +110,18 @@ def test_who_does_not_allow_to_be_measured_is_in_no_report_until_they_do(served:
     assert served.tables.connection.execute("select count(*) from held_exposures").fetchone() == (0,)
 
 
+def test_a_report_is_rows_for_a_notebook(served: Reports) -> None:
+    served.catch_up()
+    found = served.report("t")
+    rows = found.rows()
+    assert [(row["metric"], row["arm"]) for row in rows] == [
+        ("conversion", "popular"), ("revenue", "popular"),
+    ]  # fmt: skip
+    told = found.metrics[0].comparisons[0]
+    assert (rows[0]["value"], rows[0]["low"]) == (told.value, told.lift_interval.low)
+    assert {type(value) for row in rows for value in row.values()} <= {str, int, float}
+
+
 def test_catching_up_in_slices_and_again_takes_everything_once(served: Reports) -> None:
     taken = 0
     while n := served.catch_up(101):

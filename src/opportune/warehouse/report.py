@@ -85,6 +85,27 @@ class Report(msgspec.Struct, frozen=True):
     because: str
     messages: list[str]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each metric and treated arm, of plain numbers: ``pandas.DataFrame(report.rows())``."""
+        return [
+            {
+                "metric": m.metric.id,
+                "arm": c.arm,
+                "n": c.n,
+                "control": m.control,
+                "value": c.value,
+                "difference": c.difference,
+                "lift": c.lift,
+                "low": c.lift_interval.low,
+                "high": c.lift_interval.high,
+                "p": c.p,
+                "q": c.q,
+                "chance_better": c.belief.chance,
+            }
+            for m in self.metrics
+            for c in m.comparisons
+        ]
+
 
 def report(
     connection: Any,
