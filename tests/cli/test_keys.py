@@ -70,18 +70,19 @@ def test_users(opportune: Opportune, tmp_path: Path, monkeypatch: pytest.MonkeyP
     import io
 
     monkeypatch.setattr("sys.stdin", io.StringIO("a sentence nobody guesses\n"))
-    added = opportune("users", "add", "ada", "--data-dir", tmp_path, "--role", "privacy-officer")
-    assert added.out == "ada may sign in as privacy-officer\n"
+    added = opportune("users", "add", "ada-l", "--data-dir", tmp_path, "--role", "privacy-officer")
+    assert added.out == "ada-l may sign in as privacy-officer\n"
     users = opportune("users", "list", "--data-dir", tmp_path, "--json").json["users"]
     assert [(user["name"], user["role"], "password" in user) for user in users] == [
-        ("ada", "privacy-officer", False)
+        ("ada-l", "privacy-officer", False)
     ]
-    assert opportune("users", "remove", "ada", "--data-dir", tmp_path).out == "removed ada\n"
+    assert opportune("users", "remove", "ada-l", "--data-dir", tmp_path).out == "removed ada-l\n"
     assert (
-        "nobody has this name, saw 'ada'" in opportune("users", "remove", "ada", "--data-dir", tmp_path).err
+        "nobody has this name, saw 'ada-l'"
+        in opportune("users", "remove", "ada-l", "--data-dir", tmp_path).err
     )
     noted = (tmp_path / "audit" / "log.jsonl").read_text()
-    assert "ada" not in noted
+    assert "ada-l" not in noted
     assert "a sentence" not in noted
 
 
