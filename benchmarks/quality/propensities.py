@@ -27,6 +27,8 @@ from opportune.clock import FixedClock
 
 CHUNK = 20_000
 """Draws per engine: its journal is thrown away afterwards."""
+FLUSH = 200
+"""Draws between flushes: a record that is not on disk yet is searched for."""
 CELLS = (-1.0, 0.0, 1.0)
 """The contexts of contextual bandits."""
 
@@ -119,6 +121,8 @@ def count(first: int, draws: int, seen: Counts, logged: dict[str, float]) -> Non
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as engine:
         cases = list(CASES.values())
         for n in range(first, first + draws):
+            if n % FLUSH == 0:
+                engine.flush()
             name = cases[n % len(cases)][0]
             cell = CELLS[n // len(cases) % len(CELLS)]
             _, words = draw(engine, name, n, cell)
