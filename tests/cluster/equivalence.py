@@ -50,6 +50,9 @@ experiments:
 AT_ONCE = 100
 """Calls of one post."""
 
+WITHIN = ("people of several browsers", "exposures", "outcomes attributed")
+"""Counted, and compared as parts of profiles and decisions."""
+
 Call = dict[str, Any]
 
 
@@ -275,7 +278,10 @@ def told(real: int, calls: int, found: Outcome, seconds: float) -> str:
             "",
             "| what | compared | differ |",
             "|---|---|---|",
-            *(f"| {what} | {count:,} | {found.counts[f'{what} that differ']:,} |" for what, count in rows),
+            *(
+                f"| {what} | {count:,} | {'' if what in WITHIN else found.counts[f'{what} that differ']} |"
+                for what, count in rows
+            ),
         ]
     )
 
