@@ -20,7 +20,7 @@ KUBERNETES = "1.34"
 def manifests() -> list[Any]:
     return [
         pytest.param(manifest, id=f"{path.stem}-{manifest['kind']}-{manifest['metadata']['name']}")
-        for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+        for path in (*sorted((DEPLOY / "kubernetes").glob("*.yaml")), DEPLOY / "secret.example.yaml")
         for manifest in yaml.safe_load_all(path.read_text())
     ]
 
