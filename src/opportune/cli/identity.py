@@ -181,6 +181,24 @@ def _people(data_dir: Path, workspace: Path | None) -> list[tuple[str, dict[str,
     return list(people(state, definitions.fence.hidden("traits", "matching")))
 
 
+@command.command("group", cls=Examples, examples="opportune identity group account:acme --data-dir data")
+@click.argument("identifier", metavar="TYPE:VALUE")
+@options.target
+@options.as_json
+def group(
+    identifier: str, data_dir: Path | None, url: str, key: str, workspace: Path | None, as_json: bool
+) -> None:
+    """Show an account or a household: its people, and what is known of them together."""
+    with open_target(data_dir, url, key, workspace) as target:
+        found = target.group(identifier)
+    if as_json:
+        print_json(found)
+        return
+    print_table(("person", "identifiers"), [(p["id"], ", ".join(p["identifiers"])) for p in found["people"]])
+    plain = {n: v for n, v in found["features"].items() if isinstance(v, int | float | str) and v}
+    print_table(("feature", "together"), sorted(plain.items()))
+
+
 @command.command(
     "reviews", cls=Examples, examples="opportune identity reviews --data-dir data --workspace workspace"
 )

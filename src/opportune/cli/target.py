@@ -45,6 +45,8 @@ class Target(Protocol):
 
     def reviews(self, limit: int) -> dict[str, Any]: ...
 
+    def group(self, identifier: str) -> dict[str, Any]: ...
+
     def corrections(self, limit: int) -> list[dict[str, Any]]: ...
 
     def accounting(self) -> dict[str, Any]: ...
@@ -169,6 +171,9 @@ class Folder:
         self._engine.commit(self._engine.relink(a, b, action, who="command line", why=why))
         return _plain(self._engine.together(a, b).to_dict())
 
+    def group(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._engine.group(identifier))
+
     def reviews(self, limit: int) -> dict[str, Any]:
         return _plain(self._engine.reviews(limit))
 
@@ -242,6 +247,9 @@ class Server:
     def relink(self, a: str, b: str, action: Action, why: str) -> dict[str, Any]:
         path = {"confirm": "reviews/accept", "reject": "reviews/reject"}.get(action, action)
         return _plain(self._client.post(f"/v1/identity/{path}", {"a": a, "b": b, "why": why}))
+
+    def group(self, identifier: str) -> dict[str, Any]:
+        return _plain(self._client.get(f"/v1/groups/{quote(identifier, safe=':')}"))
 
     def reviews(self, limit: int) -> dict[str, Any]:
         return _plain(self._client.get(f"/v1/identity/reviews?limit={limit}"))

@@ -292,7 +292,7 @@ class _Slot:
     def _assign(self, variants: Variants, elsewhere: set[int]) -> tuple[Variant, Assigned]:
         person, context = self.person, self.request.context
         subject = Subject(
-            identifiers=self.known.identifiers,
+            identifiers=(*self.known.identifiers, *person.groups),
             session_id=self.session_id,
             exposed=person.exposed,
             attributes=lambda: attributes(

@@ -32,6 +32,7 @@ class _Recorded(msgspec.Struct, frozen=True):
     kept_features: dict[str, Any]
     bought: dict[str, Millis] = {}
     dismissed: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     exposed: dict[str, dict[str, Millis]] = {}
     traits: dict[str, Any] = {}
 

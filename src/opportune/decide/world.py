@@ -45,6 +45,9 @@ class PersonView(Protocol):
     def dismissed(self) -> Collection[str]: ...
 
     @property
+    def groups(self) -> Sequence[str]: ...
+
+    @property
     def exposed(self) -> Mapping[str, Mapping[str, Millis]]: ...
 
     @property
@@ -63,6 +66,7 @@ class Stranger(msgspec.Struct, frozen=True):
     dismissed: tuple[str, ...] = ()
     exposed: dict[str, dict[str, Millis]] = {}
     traits: dict[str, Any] = {}
+    groups: tuple[str, ...] = ()
 
     def session(self, now: Millis, session_id: str) -> Sequence[Touch]:
         return ()

@@ -67,6 +67,7 @@ from opportune.events.wire import MAX_DEPTH
 from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
 from opportune.identity.corrections import CORRECTIONS, EVENT_OF, Action, correction
+from opportune.identity.groups import stamp
 from opportune.identity.links import LINK_EVENTS, assert_together
 from opportune.privacy.receipt import Receipt as ErasureReceipt
 from opportune.privacy.receipt import Removed, read_receipt
@@ -295,6 +296,7 @@ class Engine(Queries):
         has_plan = plan is not EMPTY
         refuses = self.entries.refuses if self.entries.has_tombstones else None
         is_segment = dialect == "segment"
+        household = self.workspace.identity.household
         for index, raw in enumerate(raw_items, position):
             try:
                 if is_segment and type(raw) is not Event:
@@ -345,6 +347,8 @@ class Engine(Queries):
                     marks.append(mark)
                     kept.append(kept_event)
                 continue
+            if household:
+                stamp(event, household)
             in_flight.add(mark)
             marks.append(mark)
             if event.lines:

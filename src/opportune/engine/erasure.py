@@ -100,6 +100,12 @@ def forget(state: State, members: Sequence[Identifier], traced: Trace) -> tuple[
         decisions.update(exposure.decision_id for exposure in leaf.exposures)
         touches += len(leaf.touches)
         links += len(leaf.links)
+        for group in leaf.groups:
+            if records.peek(keys.LEAF + group) is not None:
+                records.touch(keys.LEAF + group).members.pop(name, None)
+        for one in leaf.members:
+            if one not in names and records.peek(keys.LEAF + one) is not None:
+                records.touch(keys.LEAF + one).groups.pop(name, None)
         for other in [other for other in leaf.links if other not in names]:
             if records.peek(keys.LEAF + other) is not None:
                 theirs = records.touch(keys.LEAF + other)

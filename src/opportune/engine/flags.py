@@ -62,7 +62,7 @@ def _experiment(engine: Engine, experiment: Experiment, request: DecideRequest) 
     now = engine.clock()
     person = engine.seen(from_mapping(request.identifiers), request.context, now)
     subject = Subject(
-        identifiers=tuple(person.identifiers),
+        identifiers=(*person.identifiers, *person.groups),
         session_id=request.session_id,
         exposed=person.exposed,
         attributes=lambda: attributes(

@@ -20,6 +20,7 @@ from opportune.decide.world import World
 from opportune.engine import keys
 from opportune.engine.checkpoints import Checkpoints
 from opportune.engine.consent_gate import ConsentGate
+from opportune.engine.groups import group_of, groups_of
 from opportune.engine.sealed import SealedEntries
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
@@ -103,6 +104,7 @@ class Queries:
                 }
                 for name, one in zip(component.identifiers, leaves, strict=True)
             ],
+            "groups": list(groups_of(leaves)),
             "links": [link.to_dict() for link in component.links],
             "refused": [{**link.to_dict(), "reason": reason} for link, reason in component.refused],
             "traits": {
@@ -145,6 +147,10 @@ class Queries:
         rule = self.workspace.identity.traits.get(name)
         claims = leaf.told.get(name)
         return {} if rule is None or claims is None else {"rule": rule.keep, "said": list(told(claims))}
+
+    def group(self, identifier: str) -> dict[str, Any]:
+        """An account or a household; see :func:`opportune.engine.groups.group_of`."""
+        return group_of(self, identifier)
 
     def component(self, identifier: str) -> Component:
         """Who is who around one identifier."""

@@ -23,9 +23,10 @@ ORDER: tuple[str, ...] = (
     "advertising_id",
     "ga_client_id",
     "account",
+    "household",
 )
 
-NOT_A_PERSON = frozenset({"account"})
+NOT_A_PERSON = frozenset({"account", "household"})
 """Types that many people share by design: kept with the event, never a reason to join two people."""
 
 BLOCKED = frozenset(

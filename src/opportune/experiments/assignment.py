@@ -161,7 +161,7 @@ class _Compiled:
             return ""
         if self.unit == "person":
             return self.id
-        if self.unit == "anonymous_id" or self.unit == "account":
+        if self.unit in ("anonymous_id", "account", "household"):
             return f"{self.id}|{value}"
         return ""
 

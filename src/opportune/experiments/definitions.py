@@ -147,7 +147,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hypothesis: str = ""
     status: Literal["draft", "running", "stopped"] = "running"
     ship: str = ""
-    unit: Literal["person", "anonymous_id", "session", "account", "time"] = "person"
+    unit: Literal["person", "anonymous_id", "session", "account", "household", "time"] = "person"
     placements: tuple[Name, ...] = ()
     arms: tuple[Arm, ...] = ()
     factors: tuple[Factor, ...] = ()

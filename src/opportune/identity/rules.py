@@ -42,6 +42,8 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address); ``default_crowded`` for types not named.
     ``blocked``: values that name nobody, besides the built-in ones, written ``type:value`` or just ``value``.
     ``max_identifiers``: how many identifiers are looked at for one person.
+    ``household``: the traits that make people one household when all of them are the same, for example
+    ``[postal_code, street]``; none by default.
     ``traits``: which of several values of a trait stands; those not named keep the latest only.
     """
 
@@ -52,6 +54,7 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blocked: tuple[str, ...] = ()
     max_identifiers: int = 256
     traits: Mapping[str, Survivorship] = {}
+    household: tuple[str, ...] = ()
     likely: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(_LIKELY))
 
     def __post_init__(self) -> None:

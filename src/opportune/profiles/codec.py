@@ -69,6 +69,8 @@ class Packed(msgspec.Struct, array_like=True):
     told: dict[str, Claims] = {}
     slot: int = -1
     rectified: dict[str, Rectified] = {}
+    groups: dict[Identifier, Millis] = {}
+    members: dict[Identifier, Millis] = {}
 
 
 _BIG = 1
@@ -105,6 +107,8 @@ def encode(leaf: Leaf, life: list[Any], rows: dict[int, list[Any]]) -> bytes:
         leaf.told,
         leaf.slot,
         leaf.rectified,
+        leaf.groups,
+        leaf.members,
     )
     head = (FORMAT, leaf.layout, leaf.offset, leaf.first_seen, leaf.newest)
     by_key = [(key, rows[key]) for key in sorted(rows)]
@@ -157,6 +161,8 @@ def decode(data: bytes) -> Leaf:
         told=p.told,
         slot=p.slot,
         rectified=p.rectified,
+        groups=p.groups,
+        members=p.members,
     )
 
 

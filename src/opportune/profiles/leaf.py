@@ -141,6 +141,8 @@ class Leaf(msgspec.Struct):
 
     ``told`` is what was said of traits that have a rule (``golden.py``).
     ``rectified`` are the traits that were put right (``rectified.py``).
+    ``groups`` are accounts and households it was seen with, and when last; ``members``, of a group's own
+    leaf, the leaves that were seen with it (``identity/groups.py``).
     ``slot`` is the key that seals the leaf's entries in the journal, -1 for none.
 
     ``layout`` says which features ``rows`` and ``life`` were made for; ``due`` is the minute at which rows
@@ -168,6 +170,8 @@ class Leaf(msgspec.Struct):
     told: dict[str, Claims] = {}
     slot: int = -1
     rectified: dict[str, Rectified] = {}
+    groups: dict[Identifier, Millis] = {}
+    members: dict[Identifier, Millis] = {}
 
     @property
     def empty(self) -> bool:

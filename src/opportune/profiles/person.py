@@ -8,6 +8,7 @@ from typing import Any
 
 from opportune.clock import Millis
 from opportune.events.event import Identifier
+from opportune.identity.groups import current
 from opportune.profiles.golden import golden
 from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch, Trait
 from opportune.profiles.rectified import put_right
@@ -20,16 +21,19 @@ class Person:
     than the last event; with several it is their combination when it was built (see :class:`People`). What
     leaves know about links is not part of it: ask ``resolve`` for evidence."""
 
-    __slots__ = ("_features", "identifiers", "leaf", "schema")
+    __slots__ = ("_features", "groups", "identifiers", "leaf", "schema")
 
     def __init__(
         self, schema: ProfileSchema, identifiers: Sequence[Identifier], leaves: Sequence[Leaf]
     ) -> None:
         self.schema = schema
         self.identifiers = tuple(identifiers)
+        self.groups: tuple[Identifier, ...] = ()
         held = [leaf for leaf in leaves if not leaf.empty] or leaves[:1]
         self.leaf = held[0] if len(held) == 1 else schema.combine(held)
         trim(self.leaf)
+        if self.leaf.groups:
+            self.groups = current(self.leaf.groups)
         self._features: tuple[tuple[int, Millis], dict[str, Any]] | None = None
 
     @property

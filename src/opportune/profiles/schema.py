@@ -10,6 +10,14 @@ from typing import Any
 from opportune.clock import MINUTE, Millis
 from opportune.errors import InvalidDefinition
 from opportune.events.event import Event, Line
+from opportune.identity.groups import (
+    MAX_GROUPS,
+    MAX_MEMBERS,
+    fold_groups,
+    fold_member,
+    is_group,
+    merge_groups,
+)
 from opportune.identity.links import add as add_link
 from opportune.identity.links import fold_links
 from opportune.identity.survivorship import Survivorship
@@ -189,6 +197,8 @@ class ProfileSchema:
         elif plan.dismisses:
             for line in lines:
                 keep_greatest(leaf.dismissed, line.item_id, time, MAX_DISMISSED)
+        if len(event.identifiers) > 1 and is_group(event.identifiers[-1]):
+            fold_groups(leaf.groups, event)
         if event.traits and event.kind != "group":
             fold_traits(leaf.traits, event.traits, time, event.source, MAX_TRAITS)
             if self.survivorship:
@@ -204,6 +214,8 @@ class ProfileSchema:
         """For the leaves of the event's *other* identifiers: what the event says about who ``key``, the
         owner of this leaf, is; answers whether it is new. Touches nothing else. 1 us."""
         leaf.offset = seq
+        if is_group(key):
+            fold_member(leaf.members, event)
         return fold_links(leaf.links, event, key)
 
     def fold_decision(
@@ -368,6 +380,10 @@ class ProfileSchema:
             out.told = combine_told(out.told, leaf.told)
         if leaf.rectified:
             out.rectified = merge_rectified(out.rectified, leaf.rectified)
+        if leaf.groups:
+            out.groups = merge_groups(out.groups, leaf.groups, MAX_GROUPS)
+        if leaf.members:
+            out.members = merge_groups(out.members, leaf.members, MAX_MEMBERS)
         if leaf.exposed:
             out.exposed = merge_exposed(out.exposed, leaf.exposed)
         for other, evidence in leaf.links.items():
@@ -398,6 +414,8 @@ class ProfileSchema:
             leaf.due,
             told=leaf.told.copy(),
             rectified=leaf.rectified.copy(),
+            groups=leaf.groups.copy(),
+            members=leaf.members.copy(),
         )
 
     # read ---------------------------------------------------------------------------------------------

@@ -24,6 +24,13 @@ PAGE = 100
 PAGE_LIMIT = 1_000
 
 
+def group(service: Service, call: Call) -> Reply:
+    """An account or a household with its people. Raises :class:`NotFound`."""
+    identifier = unquote(call.param("identifier"))
+    service.audit.note(call.who, "group.read", [identifier])
+    return json_reply(service.engine.group(identifier), 200, NO_STORE)
+
+
 def profile(service: Service, call: Call) -> Reply:
     """``/v1/profiles/{type}:{value}`` and its parts. The value may hold anything, percent-encoded."""
     segments = call.path.decode("latin-1").split("/")[3:]

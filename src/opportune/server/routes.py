@@ -259,6 +259,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/v1/groups/{identifier:path}",
+        reads.group,
+        "know",
+        "An account or a household by `type:value`: its people, and their features as one",
+        access="people",
+    ),
+    Route(
+        "GET",
         "/v1/profiles/{identifier:path}",
         reads.profile,
         "know",
