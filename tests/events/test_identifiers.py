@@ -98,7 +98,7 @@ def test_custom_types_are_named_like_ours() -> None:
 def test_strongest_first_whatever_the_order_given() -> None:
     expected = (
         "user_id:b", "user_id:a", "email:e@x.example", "phone:12345", "crm:1", "loyalty:2", "anonymous_id:n",
-        "device_id:d", "push_token:t", "advertising_id:i", "ga_client_id:g", "account:c",
+        "device_id:d", "push_token:t", "advertising_id:i", "ga_client_id:g", "account:c", "household:h",
     )  # fmt: skip
     shuffled: list[Any] = list(expected[2:])
     random.Random(7).shuffle(shuffled)
@@ -106,8 +106,8 @@ def test_strongest_first_whatever_the_order_given() -> None:
     assert strongest_first(["", ""]) == ()
     assert [rank(kind) for kind in ORDER] == list(range(len(ORDER)))
     assert rank("crm") == rank("external")
-    assert max(rank(kind) for kind in ORDER) == rank("account")
-    assert {"account"} == NOT_A_PERSON
+    assert max(rank(kind) for kind in ORDER) == rank("household")
+    assert {"account", "household"} == NOT_A_PERSON
 
 
 @given(st.lists(st.sampled_from(["user_id:1", "email:a@b.example", "crm:1", "zed:1", "anonymous_id:1", ""])))
