@@ -17,7 +17,9 @@ from opportune.engine.proof import check
 from opportune.errors import Corrupt, InvalidRequest, NotFound
 from opportune.events.event import Event
 from opportune.privacy.sealing import Erased, is_sealed, slot_of
+from opportune.stores.backup import backup, restore
 from opportune.stores.disk import RealDisk
+from opportune.stores.doctor import examine
 
 ITEMS = [{"item_id": f"p{n}", "name": f"Product {n}", "category": "c"} for n in range(8)]
 ADA = {
@@ -417,3 +419,42 @@ def test_bandits_wait_for_nothing_from_who_was_erased(tmp_path: Path, clock: Fix
         engine.erase("user_id:ada-lovelace")
         assert set(known.waiting["hero"]) == {decisions["bob-the-other"]}
         assert msgspec.msgpack.encode(known.learnt) == taught
+
+
+def test_a_backup_older_than_an_erasure_comes_back_without_the_person(
+    engine: Engine, folder: Path, tmp_path: Path, clock: FixedClock
+) -> None:
+    live(engine, clock, ADA)
+    live(engine, clock, BOB)
+    engine.checkpoint()
+    backup(folder, tmp_path / "before.tar")
+    engine.erase("user_id:ada-lovelace")
+    clock.advance(1_000)
+    engine.checkpoint()
+    expected = engine.profile("user_id:bob-the-other")
+    restore(tmp_path / "before.tar", tmp_path / "restored", vault=folder / "vault")
+    with Engine.open(tmp_path / "restored", clock=clock) as restored:
+        with pytest.raises(NotFound):
+            restored.profile("user_id:ada-lovelace")
+        assert restored.profile("user_id:bob-the-other")["events"] == expected["events"]
+        again = viewed(5, ADA, clock) | {"timestamp": clock() - 5_000, "messageId": "late"}
+        assert restored.ingest([again]).suppressed == 1
+    assert places(tmp_path / "restored") == []
+
+
+def test_the_doctor_looks_at_the_vault(
+    engine: Engine, folder: Path, tmp_path: Path, clock: FixedClock
+) -> None:
+    live(engine, clock, ADA)
+    engine.close()
+    assert examine(folder).sound
+    keys = folder / "vault" / "keys-000000"
+    whole = keys.read_bytes()
+    keys.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    [found] = [f for f in examine(folder).findings if f.severity == "error"]
+    assert "the keys do not open with this master key" in found.what
+    keys.write_bytes(whole)
+    shutil.move(folder / "vault", tmp_path / "vault")
+    [found] = [f for f in examine(folder).findings if f.severity == "error"]
+    assert "the journal is sealed, and its vault is not here" in found.what
+    shutil.move(tmp_path / "vault", folder / "vault")

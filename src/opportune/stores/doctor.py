@@ -14,6 +14,7 @@ from opportune.stores.frames import Damage, Frame, walk
 from opportune.stores.manifest import Manifest
 from opportune.stores.runs import Run
 from opportune.stores.segment import ARCHIVE, FOLDER, Segment, load_segments
+from opportune.stores.vault import Vault, check_belongs
 from opportune.stores.verify import verify_blob
 
 Severity = Literal["error", "warning", "note"]
@@ -109,6 +110,7 @@ class _Examination:
         except OpportuneError as error:
             self._add(error)
         self._look_at_state()
+        self._look_at_vault()
         self._archived = load_segments(disk, ARCHIVE)
         self._segments = load_segments(disk, FOLDER)
         archived_end = self._look_at_segments(self._archived, ends_with_journal=False)
@@ -124,6 +126,16 @@ class _Examination:
         self._end = self._first if end is None else end
         if end is not None:
             self._compare()
+
+    def _look_at_vault(self) -> None:
+        """A sealed journal needs its own vault, every file of keys whole, and the master key that fits."""
+        try:
+            vault = Vault(self._disk) if Vault.exists(self._disk) else None
+            check_belongs(self._disk, vault)
+            if vault is not None:
+                vault.check()
+        except OpportuneError as error:
+            self._add(error)
 
     def report(self) -> Report:
         rank = {"error": 0, "warning": 1, "note": 2}

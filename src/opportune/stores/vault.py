@@ -132,6 +132,11 @@ class Vault:
         """A crash may have come between a tombstone and the keys that it lists."""
         self.destroy({slot for stone in self.tombstones for slot in stone.slots})
 
+    def check(self) -> None:
+        """Read every file of keys. Raises Corrupt. O(keys)."""
+        for number in range(self._count):
+            self._read(number)
+
     def _block(self, number: int) -> bytearray:
         block = self._blocks.get(number)
         if block is None:
