@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from opportune.cli.edge import run
 from opportune.clock import DAY, FixedClock
 from opportune.engine.engine import Engine
 from opportune.engine.history import read_state, read_trainable
@@ -123,9 +127,26 @@ def trained(shop: tuple[Path, Path], **knobs):
 
 @pytest.fixture(scope="module")
 def served(shop: tuple[Path, Path]):
-    versions, info = trained(shop)
-    versions.record(versions.registry().promote(info.version, info.created, "live"))
-    workspace, _ = shop
+    """Trained and made live by the command, then served to an engine whose definitions name it."""
+    workspace, data = shop
+    command = [
+        "train",
+        "--model",
+        "uplift",
+        "--experiment",
+        "banner",
+        "--promote",
+        "--json",
+        "--threads",
+        "1",
+    ]
+    said = io.TextIOWrapper(io.BytesIO())
+    with contextlib.redirect_stdout(said):
+        assert run([*command, "--data-dir", str(data), "--workspace", str(workspace)]) == 0
+    said.seek(0)
+    told = json.loads(said.read())
+    assert told["state"] == "live"
+    info = Versions(data, "uplift").model_info(told["version"])
     (workspace / "scores.yaml").write_text("scores: [{name: banner_effect, model: 'live:uplift'}]")
     (workspace / "segments.yaml").write_text(
         "segments:\n"
