@@ -23,6 +23,9 @@ from opportune.streams.config import ClusterConfig
 LEAF, END = b"l", b"k"
 STAMP_BYTES = 8
 
+REST_S = 1.0
+"""So long a Redis that did not answer is not asked again."""
+
 _PUT = """
 for i = 1, #KEYS do
   local held = redis.call('GETRANGE', KEYS[i], 0, 7)
@@ -56,6 +59,8 @@ class ServingCopy:
             protocol=2,
         )
         self._put = self._redis.register_script(_PUT)
+        self._away: StorageError | None = None
+        self._rest_until = 0.0
 
     def key(self, kind: bytes, identifier: bytes) -> bytes:
         return self._prefix + kind + b":" + identifier
@@ -72,11 +77,18 @@ class ServingCopy:
             raise self._broken(error) from error
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Stamped records, None where there is none; one round trip. Raises :class:`StorageError`."""
+        """Stamped records, None where there is none; one round trip. Raises :class:`StorageError`, for
+        :data:`REST_S` after a failure without asking: a decision waits once for a Redis that is away, not at
+        every leaf."""
+        if self._away is not None and time.monotonic() < self._rest_until:
+            raise self._away
         try:
-            return cast(list[bytes | None], self._redis.mget(keys))
+            found = cast(list[bytes | None], self._redis.mget(keys))
         except redis.RedisError as error:
-            raise self._broken(error) from error
+            self._away, self._rest_until = self._broken(error), time.monotonic() + REST_S
+            raise self._away from error
+        self._away = None
+        return found
 
     def wait(self, wait_s: float = 120.0, say: Callable[[str], None] = lambda text: None) -> None:
         """Until Redis answers, with growing pauses. Raises :class:`StorageError` when it does not, or when
