@@ -74,6 +74,7 @@ from opportune.server import auth, sessions, wire, writer
 from opportune.server.body import BODY_LIMIT
 from opportune.server.metrics import Metrics
 from opportune.server.protocol import Patience
+from opportune.server.rates import Rates
 from opportune.server.routes import ROUTES, Route
 from opportune.stores import vault
 
@@ -577,6 +578,13 @@ def configuration_page() -> str:
     patience = [
         (f"`{f.name}`", f"{f.default:g} s" if "_s" in f.name else f.default) for f in fields_of(Patience)
     ]
+    options_of = {
+        "key_per_s": "--key-rate",
+        "address_per_s": "--address-rate",
+        "burst_s": "--rate-burst",
+        "proxies": "--proxies",
+    }
+    rates = [(f"`{f.name}`", f"{f.default:g}", f"`{options_of[f.name]}`") for f in fields_of(Rates)]
     return "\n\n".join(
         [
             "# Configuration",
@@ -590,6 +598,11 @@ def configuration_page() -> str:
             "## Patience with clients",
             prose(Patience.__doc__),
             table(("limit", "value"), patience),
+            "## Rates of clients",
+            prose(Rates.__doc__),
+            table(("rate", "default", "option of [`opportune serve`](cli.md#opportune-serve)"), rates),
+            "Who asks for more is answered 429 `rate_limited`, with `Retry-After` in whole seconds, and "
+            'counted as `opportune_http_refused_total{code="rate_limited"}`.',
             "## The data folder",
             table(
                 ("file", "what"),

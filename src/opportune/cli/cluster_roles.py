@@ -11,10 +11,14 @@ from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from opportune.cli.output import console
 from opportune.cli.serving import announce_keys
 from opportune.errors import InvalidRequest, StorageError
+
+if TYPE_CHECKING:
+    from opportune.server.rates import Rates
 
 HTTP = ("gateway", "decide")
 WORKERS = ("fold", "identity")
@@ -41,8 +45,9 @@ def chosen(text: str) -> tuple[str, ...]:
 
 
 def serve_roles(
-    roles: Sequence[str], *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int
-) -> None:
+    roles: Sequence[str], *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int,
+    rates: Rates | None = None,
+) -> None:  # fmt: skip
     """Play the roles until a signal. A single worker role runs in this process; beside others every worker is
     a process of its own, started again when it ends."""
     needs_extra()
@@ -56,13 +61,15 @@ def serve_roles(
         run_worker(workers[0], config, definitions, data_dir)
         return
     if DERIVE in roles:
-        _serve_derive(cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port)
+        _serve_derive(
+            cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port, rates=rates
+        )
         return
     with Beside(workers, cluster=cluster, data_dir=data_dir, workspace=workspace):
         if len(workers) < len(roles):
             _serve_http(
                 [role for role in roles if role in HTTP], cluster=cluster, data_dir=data_dir,
-                workspace=workspace, host=host, port=port,
+                workspace=workspace, host=host, port=port, rates=rates,
             )  # fmt: skip
         else:
             _until_signal()
@@ -79,8 +86,9 @@ def needs_extra() -> None:
 
 
 def _serve_http(
-    roles: Collection[str], *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int
-) -> None:
+    roles: Collection[str], *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int,
+    rates: Rates | None,
+) -> None:  # fmt: skip
     from opportune.engine.workspace import load_workspace
     from opportune.server.auth import load_keys
     from opportune.server.run import serve
@@ -111,12 +119,14 @@ def _serve_http(
             say(f"roles       {', '.join(roles)}")
             say(f"ready on {address}")
 
-        serve(engine, host, port, keys=keys, announce=announce)
+        serve(engine, host, port, keys=keys, announce=announce, rates=rates)
     finally:
         engine.close()
 
 
-def _serve_derive(*, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int) -> None:
+def _serve_derive(
+    *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int, rates: Rates | None
+) -> None:
     """The console and the reports over a journal that follows the cluster's."""
     from opportune.access.audit import AuditLog
     from opportune.cli.serving import CONSOLE, console_mount
@@ -140,7 +150,10 @@ def _serve_derive(*, cluster: Path, data_dir: Path, workspace: Path | None, host
 
         mount = console_mount(engine, keys, reports=reports, audit=audit, data_dir=data_dir)
         try:
-            serve(engine, host, port, keys=keys, extra_mounts=[mount], announce=announce, audit=audit)
+            serve(
+                engine, host, port, keys=keys, extra_mounts=[mount], announce=announce, audit=audit,
+                rates=rates,
+            )  # fmt: skip
         finally:
             audit.close()
             reports.close()

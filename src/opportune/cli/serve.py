@@ -66,6 +66,34 @@ from opportune.errors import InvalidRequest
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="The file that says where Kafka and Redis are; needed with --role.",
 )
+@click.option(
+    "--key-rate",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="Requests a second that one key may make, the public ones excepted; 0 for any number.",
+)
+@click.option(
+    "--address-rate",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="Requests a second that one address may make with a public key; 0 for any number.",
+)
+@click.option(
+    "--rate-burst",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="Seconds' worth of them that may come at once.",
+)
+@click.option(
+    "--proxies",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 10),
+    help="Proxies of yours before the server: so far from the right in X-Forwarded-For is the address.",
+)
 @click.option("--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]))
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
@@ -83,6 +111,10 @@ def command(
     retrain_promote: bool,
     role: str | None,
     cluster: Path | None,
+    key_rate: float,
+    address_rate: float,
+    rate_burst: float,
+    proxies: int,
     log_format: Any,
     log_level: str,
 ) -> None:
@@ -99,11 +131,13 @@ def command(
     from opportune.access.audit import AuditLog
     from opportune.server.auth import load_keys
     from opportune.server.logs import configure
+    from opportune.server.rates import Rates
     from opportune.server.retention import watch_anonymous, watch_retention
     from opportune.server.run import serve
     from opportune.warehouse.reports import Reports
 
     configure(log_format, log_level.upper())
+    rates = Rates(key_rate, address_rate, rate_burst, proxies)
     if role is not None or cluster is not None:
         from opportune.cli.cluster_roles import chosen, serve_roles
 
@@ -112,8 +146,9 @@ def command(
                 "--role and --cluster belong together", where="--role", remedy="give both, or neither"
             )
         serve_roles(
-            chosen(role), cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port
-        )
+            chosen(role), cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port,
+            rates=rates,
+        )  # fmt: skip
         return
     retrain_s = seconds_of(retrain_every, "--retrain-every") if retrain_every else 0.0
     every = int(checkpoint_every * 1000)
@@ -158,6 +193,7 @@ def command(
                 announce=announce,
                 warm=warm,
                 audit=audit,
+                rates=rates,
             )
         finally:
             audit.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,6 +18,7 @@ from starlette.routing import Route as PathRoute
 from opportune.access.audit import Audit, Unaudited
 from opportune.clock import Clock, system_clock
 from opportune.errors import NotFound, OpportuneError, Overloaded
+from opportune.server.addresses import network
 from opportune.server.auth import Keys
 from opportune.server.body import Gathering
 from opportune.server.call import JSON, Call, Header, Reply, encode_json
@@ -25,6 +26,7 @@ from opportune.server.contract import ServedEngine
 from opportune.server.ingest import authorize, needs
 from opportune.server.known import Heads
 from opportune.server.pending import Pending
+from opportune.server.rates import Limiter, Rates
 from opportune.server.refusals import ClientGone, MethodNotAllowed
 from opportune.server.routes import ROUTES, Route
 from opportune.server.service import Limits, Service
@@ -128,6 +130,7 @@ class App:
             oversize=body.oversize,
             params=params,
             scheme=scope.get("scheme", "http"),
+            address=network((scope.get("client") or ("",))[0]),
         )
         replied: Pending[Reply] = Pending()
         self.begin(methods, call, replied.succeed)
@@ -322,6 +325,8 @@ def create_app(
     clock: Clock = system_clock,
     limits: Limits | None = None,
     audit: Audit | None = None,
+    rates: Rates | None = None,
+    rate_clock: Callable[[], float] = monotonic,
 ) -> App:
     """The ASGI application. ``extra_mounts`` are Starlette routes (console, storefront); they find the
     :class:`Service` at ``request.state.service``."""
@@ -333,5 +338,6 @@ def create_app(
         clock=clock,
         limits=limits or Limits(),
         audit=audit or Unaudited(),
+        limiter=None if rates is None else Limiter(rates, rate_clock),
     )
     return App(service, extra_mounts, warm=warm)

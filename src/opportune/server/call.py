@@ -35,11 +35,13 @@ class Call:
     ``body``, perhaps compressed (:func:`opportune.server.body.body_of` reads it). When the body was larger
     than anything that would be read, ``oversize`` is its size and ``body`` is empty. ``grant`` is what the
     request's key allows, on routes where that is known before the handler runs. ``named`` are the headers by
-    name, where somebody has them.
+    name, where somebody has them. ``address`` is who is at the other end of the connection
+    (``server/addresses.py:network``).
     """
 
     __slots__ = (
         "_named",
+        "address",
         "body",
         "grant",
         "headers",
@@ -63,6 +65,7 @@ class Call:
         params: dict[str, str] | None = None,
         scheme: str = "http",
         named: dict[bytes, bytes] | None = None,
+        address: str = "",
     ) -> None:
         self.method = method
         self.path = path
@@ -72,6 +75,7 @@ class Call:
         self.oversize = oversize
         self.params = params
         self.scheme = scheme
+        self.address = address
         self.grant: Grant | None = None
         self._named = named
 

@@ -23,7 +23,15 @@ SUCCESS = Reply(200, verdicts.SUCCESS)
 def authorize(service: Service, call: Call, body_key: str = "") -> Grant:
     """What the keys presented in the ``Authorization`` header, in ``X-API-Key``, in the body and in the query
     allow. A Bearer token may be an OAuth token of no meaning here, with the write key in the body: so one
-    good key is enough, and the first one stands."""
+    good key is enough, and the first one stands. Raises :class:`Unauthorized`, and :class:`RateLimited` for
+    who asks too often."""
+    grant = _presented(service, call, body_key)
+    if service.limiter is not None:
+        service.limiter.check(grant, call)
+    return grant
+
+
+def _presented(service: Service, call: Call, body_key: str) -> Grant:
     keys = service.keys
     authorization = call.header(b"authorization")
     if authorization and (grant := keys.header_grant(authorization)):

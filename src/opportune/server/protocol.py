@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from opportune.server.addresses import network
 from opportune.server.app import App, Methods
 from opportune.server.body import DISCARD_LIMIT, Gathering
 from opportune.server.call import Call, Header, Reply, encode_json
@@ -120,6 +121,7 @@ class PatientProtocol(asyncio.Protocol):
         self._line: deque[Turn] = deque()
         self._is_last = False
         self._read: Exchange | None = None
+        self._address = ""
 
     # -- the connection
 
@@ -128,6 +130,8 @@ class PatientProtocol(asyncio.Protocol):
         transport: asyncio.Transport,  # type: ignore[override]  # a TCP server's are
     ) -> None:
         self.transport = transport
+        peer = get_remote_addr(transport)
+        self._address = network(peer[0]) if peer else ""
         self.flow = FlowControl(transport)
         self.state.connections.add(self)  # type: ignore[arg-type]  # uvicorn asks nothing of it but ``shutdown``
         self.waiting_since = self.loop.time()
@@ -245,7 +249,9 @@ class PatientProtocol(asyncio.Protocol):
         self._current = Exchange(
             head.methods, head.method, head.path, head.query, head.headers, _ELSEWHERE, True
         )
-        call = Call(head.method, head.path, head.query, head.headers, body, named=head.named)
+        call = Call(
+            head.method, head.path, head.query, head.headers, body, named=head.named, address=self._address
+        )
         self.app.begin(head.methods, call, self._reply)
 
     def _parse(self, data: bytes) -> None:
@@ -374,6 +380,7 @@ class PatientProtocol(asyncio.Protocol):
                 turn.headers,
                 turn.body.whole(),
                 oversize=turn.body.oversize,
+                address=self._address,
             )
             self.app.begin(turn.methods, call, self._reply)
         elif isinstance(turn, RequestResponseCycle):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opportune.errors import InvalidRequest, OpportuneError
+from opportune.errors import InvalidRequest, OpportuneError, Overloaded
 
 
 class UnreadableJson(InvalidRequest):
@@ -27,6 +27,12 @@ class MethodNotAllowed(OpportuneError):
 class UnsupportedEncoding(OpportuneError):
     status = 415
     code = "unsupported_encoding"
+
+
+class RateLimited(Overloaded):
+    """One client asks for more than its share (``server/rates.py``); the others are served."""
+
+    code = "rate_limited"
 
 
 class CannotListen(OpportuneError):

@@ -10,6 +10,7 @@ from opportune.server.auth import Keys
 from opportune.server.body import BODY_LIMIT
 from opportune.server.contract import Queries
 from opportune.server.metrics import Metrics
+from opportune.server.rates import Limiter
 from opportune.server.writer import GroupWriter
 
 
@@ -22,8 +23,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """The engine's queries, the writer, the keys, the clock and the audit log. ``gpc_updated`` dates the
-    statement that Global Privacy Control is honoured."""
+    """The engine's queries, the writer, the keys, the clock and the audit log. ``limiter`` is there when
+    clients are limited. ``gpc_updated`` dates the statement that Global Privacy Control is honoured."""
 
     engine: Queries
     writer: GroupWriter
@@ -32,4 +33,5 @@ class Service(msgspec.Struct, frozen=True):
     clock: Clock = system_clock
     limits: Limits = Limits()
     audit: Audit = Unaudited()
+    limiter: Limiter | None = None
     gpc_updated: str = "2026-11-21"
