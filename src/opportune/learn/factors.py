@@ -22,6 +22,7 @@ def train_factors(
     ``weight`` is the confidence of a view, a cart and a purchase. Items without a touch get no vector."""
     from implicit.cpu.als import AlternatingLeastSquares
     from scipy.sparse import csr_matrix
+    from threadpoolctl import threadpool_limits
 
     good = (interactions.item >= 0) & (interactions.item < items)
     good &= (interactions.kind >= 0) & (interactions.kind < len(weight))
@@ -30,15 +31,16 @@ def train_factors(
     confidence = np.array(weight, np.float32)[interactions.kind[good]]
     shape = (int(session.max(initial=-1)) + 1, items)
     matrix = csr_matrix((confidence, (session, item)), shape, dtype=np.float32)
-    model = AlternatingLeastSquares(
-        factors=dimensions,
-        regularization=ridge,
-        iterations=rounds,
-        num_threads=1,
-        random_state=seed,
-        use_cg=False,
-    )
-    model.fit(matrix, show_progress=False)
+    with threadpool_limits(1, "blas"):  # its small products are slower on many threads
+        model = AlternatingLeastSquares(
+            factors=dimensions,
+            regularization=ridge,
+            iterations=rounds,
+            num_threads=1,
+            random_state=seed,
+            use_cg=False,
+        )
+        model.fit(matrix, show_progress=False)
     vectors = np.array(model.item_factors, np.float32)
     vectors[np.bincount(item, minlength=items) == 0] = 0
     return FactorModel(vectors, ridge, weight)
