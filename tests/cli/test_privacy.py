@@ -117,3 +117,33 @@ def test_people_who_refuse_are_counted(opportune: Opportune, tmp_path: Path) -> 
     [day] = opportune("privacy", "counts", *where, "--json").json["days"]
     assert abs(day["counts"]["product_viewed"] - 200) < 56
     assert "nothing is counted" in opportune("privacy", "counts", "--data-dir", tmp_path / "d").out
+
+
+def test_what_nothing_reads_is_listed(opportune: Opportune, data: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "w"
+    workspace.mkdir()
+    (workspace / "features.yaml").write_text(
+        "extends: nothing\nfeatures:\n"
+        "  - {name: views, fold: count, event: product_viewed, windows: [1d, 30d]}\n"
+        "  - {name: towns, fold: last, value: traits.town}\n"
+    )
+    (workspace / "segments.yaml").write_text("segments: [{name: keen, when: {views_1d: {gt: 3}}}]")
+    asked = ("privacy", "minimise", "--data-dir", data, "--workspace", workspace)
+    told = opportune(*asked)
+    assert told.code == 0
+    assert "2 of 3 are read by nothing that the engine does" in told.out
+    rows = [line.split() for line in told.out.splitlines()]
+    assert ["feature", "towns", "nothing"] in rows
+    assert ["trait", "town", "nothing"] in rows
+    assert ["feature", "views", "segment", "keen", "views_30d"] in rows
+    found = opportune(*asked, "--json").json
+    assert (found["unread"], found["models"]) == (2, [])
+    assert found["declared"][-1] == {
+        "kind": "feature", "name": "views", "read_by": ["segment keen"], "unread": ["views_30d"],
+    }  # fmt: skip
+
+
+def test_minimising_needs_a_folder(opportune: Opportune, tmp_path: Path) -> None:
+    refused = opportune("privacy", "minimise", "--data-dir", tmp_path / "none")
+    assert refused.code != 0
+    assert "no such data folder" in refused.err

@@ -9,6 +9,7 @@ import click
 
 from opportune.cli import options
 from opportune.cli.app import Examples
+from opportune.cli.minimise import minimise
 from opportune.cli.output import print_json, when
 from opportune.cli.rights import COMMANDS
 from opportune.cli.subject import identifier_of, subject
@@ -242,5 +243,5 @@ def link(
         click.echo(f"{url.rstrip('/')}{path}")
 
 
-for one in COMMANDS:
+for one in (*COMMANDS, minimise):
     command.add_command(one)
