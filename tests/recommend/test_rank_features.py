@@ -12,6 +12,7 @@ from opportune.recommend.rank_features import (
     COLUMNS,
     FEATURES,
     FIRST_OF_SOURCES,
+    PRICE_LEVEL,
     SOURCES,
     ItemTable,
     fill_features,
@@ -48,6 +49,7 @@ def features(
     scores: np.ndarray | None = None,
     items: ItemTable | None = None,
     ages: list[float] | None = None,
+    own_price: float = math.nan,
 ) -> dict[str, list[float]]:
     out = np.zeros((COLUMNS, len(candidates)), np.float32)
     n = len(session)
@@ -57,6 +59,7 @@ def features(
         np.array(session, np.int32),
         np.zeros(n, np.int8),
         np.array([math.nan] * n if ages is None else ages, np.float32),
+        own_price,
         np.array(candidates, np.int32),
         np.zeros((len(SOURCES), len(candidates)), np.float32) if scores is None else scores,
         out,
@@ -65,7 +68,7 @@ def features(
 
 
 def test_every_column_has_a_name_and_a_meaning() -> None:
-    assert len(FEATURES) == COLUMNS == 12 + 29 + 5 * 3
+    assert len(FEATURES) == COLUMNS == 12 + 30 + 5 * 3
     assert NAMES[FIRST_OF_SOURCES] == "blend_score"
     assert all(FEATURES.values())
 
@@ -124,6 +127,13 @@ def test_vectors_and_attributes() -> None:
     assert told["vector_least"][0] == pytest.approx(0.6)
     assert told["coherence"] == pytest.approx([math.nan] * 3, nan_ok=True)  # 1 and 3 are at a right angle
     assert told["price_ratio"] == pytest.approx([math.log(20 / 25), math.log(40 / 25), math.nan], nan_ok=True)
+    assert all(math.isnan(value) for value in told["own_price_ratio"])  # nobody knows the person
+    own = features(signals([1, 2, 3]), [3, 1], [2, 3, 0], items=items, own_price=16.0)
+    assert own["own_price_ratio"] == pytest.approx(
+        [math.log(20 / 16), math.log(40 / 16), math.nan], nan_ok=True
+    )
+    assert own["price_ratio"] == pytest.approx(told["price_ratio"], nan_ok=True)
+    assert own["same_brand"] == pytest.approx(told["same_brand"], nan_ok=True)
     assert told["same_category"] == pytest.approx([1 / 2, 1 / 2, math.nan], nan_ok=True)
     assert told["same_brand"] == pytest.approx([1 / 2, 1 / 2, math.nan], nan_ok=True)
 
@@ -182,3 +192,20 @@ def test_the_ranker_scores_what_its_features_say() -> None:
         InvalidDefinition, match="than this version computes, saw 'sequence_rank, x': train it"
     ):
         LearnedRanker("ranker/test", wrong, signals([1]), no_items())
+
+
+def test_a_ranker_reads_of_the_person_only_what_its_trees_look_at() -> None:
+    items = no_items()._replace(price=np.array([0, 20, 40, 80], np.float32))
+    assert LearnedRanker("ranker/test", model("seen_times"), signals([1, 2, 3]), items).reads == ()
+    ranker = LearnedRanker("ranker/test", model("own_price_ratio"), signals([1, 2, 3]), items)
+    assert ranker.reads == (PRICE_LEVEL,)
+    asked, three = query(2, 3), np.array([1, 2, 3], np.int32)
+
+    def scored(**person: float | None) -> list[float]:
+        said = np.zeros((0, 3), np.float32)
+        return ranker.score(three, np.ones(3, np.float32), asked, person, said, ()).tolist()
+
+    # the tree asks whether log(price / level) > 0.5, and what is unknown goes right
+    assert scored(price_viewed_30d=20.0) == [math.log(20 / 20) > 0.5, math.log(40 / 20) > 0.5, 1.0]
+    assert scored(price_viewed_30d=50.0) == [0.0, 0.0, math.log(80 / 50) > 0.5]
+    assert scored(price_viewed_30d=None) == scored() == [1.0, 1.0, 1.0]

@@ -145,8 +145,8 @@ class World(msgspec.Struct, kw_only=True):
     (placement, stage) for every stage that failed or was late. ``versions`` go into the record. ``slate`` is
     memory that one decision uses and the next one uses again: a world makes one decision at a time.
     ``variants`` is None when no experiment is declared. ``rankers`` are those that arms may name instead of
-    the live ``ranker``; ``watch`` is told what the live one ranked. ``cost`` of items, where an objective
-    asks for margins.
+    the live ``ranker``; ``reads`` are the person's features that these look at; ``watch`` is told what the
+    live one ranked. ``cost`` of items, where an objective asks for margins.
     """
 
     catalog: Catalog
@@ -154,6 +154,7 @@ class World(msgspec.Struct, kw_only=True):
     placements: Placements
     ranker: Ranker | None = None
     rankers: Mapping[str, Ranker] = {}
+    reads: tuple[str, ...] = ()
     watch: Watch | None = None
     cost: Callable[[Items], Floats] | None = None
     segments: Segments = msgspec.field(default_factory=Segments)

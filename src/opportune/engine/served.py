@@ -18,6 +18,7 @@ from opportune.errors import OpportuneError
 from opportune.learn.drift import SCORE
 from opportune.learn.registry import Registry
 from opportune.learn.side_by_side import SideBySide
+from opportune.recommend.ranker import LearnedRanker
 
 log = logging.getLogger("opportune.models")
 
@@ -77,6 +78,7 @@ class Served:
         if serves.shadow != before.shadow or serves.live != before.live:
             self.save(now, always=True)
             self.shadow = world.watch = self._shadow(serves, models, catalog)
+        world.reads = _reads(world, self.shadow)
         workspace = self.declared
         for version, share in serves.canaries:
             is_on = version == serves.canary and CANARY in world.rankers
@@ -134,6 +136,12 @@ class Served:
         if found is None or found.against != against:
             found = SideBySide(version=serves.shadow, against=against)
         return Shadow(ranker, found, bundle.info.baselines.get(SCORE))
+
+
+def _reads(world: World, shadow: Shadow | None) -> tuple[str, ...]:
+    """The features of the person that any of the rankers served looks at."""
+    asked = (world.ranker, *world.rankers.values(), None if shadow is None else shadow.ranker)
+    return tuple(sorted({name for one in asked if isinstance(one, LearnedRanker) for name in one.reads}))
 
 
 def _serves(registry: Registry) -> _Serves:

@@ -7,6 +7,7 @@ made no difference beyond noise on Diginetica; what biased negatives do was not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -26,12 +27,14 @@ Progress = Callable[[int, int], None]
 class Cases(msgspec.Struct, frozen=True):
     """Touches of whole sessions one after another, in order of the sessions' beginning; case ``c`` asks for
     ``touches.item[at[c]]`` when ``touches[first[c]:at[c]]`` is the session so far. ``timed``: whether times
-    mean anything."""
+    mean anything. ``own_price`` (cases): the price level that the person was known by before the touch asked
+    for, NaN unknown; None where nobody asked."""
 
     touches: Interactions
     first: Longs
     at: Longs
     timed: bool = True
+    own_price: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -39,6 +42,9 @@ class Cases(msgspec.Struct, frozen=True):
     def session(self) -> Longs:
         """The number of each case's session."""
         return self.touches.session[self.at]
+
+    def price_level(self, case: int) -> float:
+        return math.nan if self.own_price is None else float(self.own_price[case])
 
     def query(self, case: int, count: int) -> Query:
         first, at = max(int(self.first[case]), int(self.at[case]) - MAX_SESSION), int(self.at[case])
@@ -94,7 +100,7 @@ def candidate_rows(
         if live and cases.first[case] > learnt:
             stage.update(part_of(cases.touches, learnt, int(cases.first[case])))
             learnt = int(cases.first[case])
-        found, _, columns = stage.propose(cases.query(case, stage.count))
+        found, _, columns = stage.propose(cases.query(case, stage.count), cases.price_level(case))
         n = len(found)
         features[end : end + n] = columns.T
         item[end : end + n] = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -20,7 +21,7 @@ FEWEST = 100
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
     """One decision: the session when it was made (item numbers, kinds, ages in seconds), the items shown in
-    order, and which of them were clicked."""
+    order, and which of them were clicked; ``own_price`` the price level that the decision read (or NaN)."""
 
     time: Millis
     session: tuple[int, ...]
@@ -28,6 +29,7 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
     age_s: tuple[float, ...]
     items: tuple[int, ...]
     clicked: frozenset[int]
+    own_price: float = math.nan
 
 
 def impression_rows(
@@ -46,7 +48,7 @@ def impression_rows(
             now=one.time,
             count=stage.count,
         )
-        found, _, columns = stage.propose(query)
+        found, _, columns = stage.propose(query, one.own_price)
         at = {int(item): row for row, item in enumerate(found)}
         kept = [(place, item) for place, item in enumerate(one.items) if item in at]
         if len(kept) > 1 and any(item in one.clicked for _, item in kept):

@@ -32,6 +32,9 @@ from opportune.recommend.source import Interactions
 from opportune.recommend.tree_scorer import TreeScorer
 
 LEAST_CASES = 200
+PriceLevels = Callable[[Interactions, npt.NDArray[np.int64]], npt.NDArray[np.float64]]
+"""(touches, whole sessions one after another; row numbers) -> the price that the person of each row was known
+to look at before it; NaN unknown."""
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ def train_ranker(
     rival: Rival | None = None,
     shown: Sequence[Shown] | None = None,
     known: Callable[[Interactions], frozenset[int]] | None = None,
+    price_levels: PriceLevels | None = None,
     threads: int = 2,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> Trained:
@@ -90,7 +94,9 @@ def train_ranker(
     ``stage`` is fitted anew here. ``outcomes``: also learn the chances that objectives weigh. ``shown``:
     learn the order from these lists instead, with their places (position bias); everything else, the
     measuring too, stays. ``known`` says which of the sessions measured are of people who had been there
-    before: they are told apart in the report. Raises :class:`InvalidRequest` when the history is too short.
+    before: they are told apart in the report. ``price_levels`` tells the person's price level before each
+    case; without, the column that compares with it is empty. Raises :class:`InvalidRequest` when the history
+    is too short.
     """
     touches = by_session(history)
     session = np.unique(touches.session)
@@ -114,6 +120,7 @@ def train_ranker(
             seen=f"{len(touches)} touches in {len(session)} sessions",
             remedy="import more history, or go on collecting; until then the blend ranks",
         )
+    cases = with_price_levels(cases, bounds, touches, price_levels)
     past = part(touches, 0, int(bounds[0]))
     stage.fit(past)
     vectors = item_vectors(past, items)
@@ -177,6 +184,7 @@ def evaluate(
     share: float,
     seed: int,
     *,
+    price_levels: PriceLevels | None = None,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> dict[str, dict[str, Any]]:
     """Metrics of the stage alone (``stage``) and of each bundle on the last ``share`` of the sessions, with
@@ -192,6 +200,7 @@ def evaluate(
             seen=f"{len(first)} sessions",
             remedy="a larger share",
         )
+    [cases] = with_price_levels([cases], [at], touches, price_levels)
     stage.fit(part(touches, 0, at))
     told: dict[str, dict[str, Any]] = {}
     for version, bundle in bundles.items():
@@ -265,7 +274,27 @@ def part(touches: Interactions, first: int, last: int) -> Interactions:
 
 def newest(cases: Cases, most: int) -> Cases:
     """At most the last ``most`` cases."""
-    return msgspec.structs.replace(cases, first=cases.first[-most:], at=cases.at[-most:])
+    return msgspec.structs.replace(
+        cases,
+        first=cases.first[-most:],
+        at=cases.at[-most:],
+        own_price=None if cases.own_price is None else cases.own_price[-most:],
+    )
+
+
+def with_price_levels(
+    cases: Sequence[Cases],
+    begins: Sequence[int] | npt.NDArray[np.int64],
+    touches: Interactions,
+    price_levels: PriceLevels | None,
+) -> list[Cases]:
+    """The cases with what their people were known to look at before; ``begins`` says at which row of
+    ``touches`` the touches of each set of cases begin. All are asked for at once."""
+    if price_levels is None:
+        return list(cases)
+    asked = [one.at + begin for one, begin in zip(cases, begins, strict=True)]
+    levels = np.split(price_levels(touches, np.concatenate(asked)), np.cumsum([len(a) for a in asked])[:-1])
+    return [msgspec.structs.replace(one, own_price=of) for one, of in zip(cases, levels, strict=True)]
 
 
 def _columns(rows: Interactions) -> tuple[npt.NDArray[Any], ...]:

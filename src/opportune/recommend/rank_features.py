@@ -21,6 +21,9 @@ Ints = npt.NDArray[np.int32]
 SOURCES = ("blend", "session_knn", "covisitation", "content", "sequence")
 """Whose scores are features: the blend, which orders the candidates, and sources by their permanent name. The
 sequence model scores every candidate, whoever proposed it."""
+PRICE_LEVEL = "price_viewed_30d"
+"""The person's feature behind ``own_price_ratio``: the mean price of what they viewed. A workspace without it
+has no values in that column, in training and in serving alike."""
 LAST_ITEMS = 8
 """Distinct items of the session, newest first, that candidates are compared with."""
 
@@ -66,6 +69,7 @@ CANDIDATE: tuple[tuple[str, str], ...] = (
     ("vector_most", "the largest vector similarity to one of the last items"),
     ("vector_least", "the smallest one"),
     ("price_ratio", "log of its price against the mean of the session's"),
+    ("own_price_ratio", "log of its price against the mean of what the person looked at in 30 days"),
     ("same_category", "share of the last items that have its category"),
     ("same_brand", "share of the last items that have its brand"),
 )
@@ -112,6 +116,7 @@ def fill_features(
     session: Ints,
     kind: npt.NDArray[np.int8],
     age_s: Floats,
+    own_price: float,
     candidate: Ints,
     scores: Floats,
     out: Floats,
@@ -119,7 +124,8 @@ def fill_features(
     """Fill ``out`` (COLUMNS, room) for the n candidates in its first n columns.
 
     ``session`` (oldest first), ``kind``, ``age_s`` (NaN: no times) as in
-    :class:`~opportune.recommend.source.Query`; ``scores`` (len(SOURCES), n): what each source gave each
+    :class:`~opportune.recommend.source.Query`; ``own_price`` is the person's :data:`PRICE_LEVEL` (NaN:
+    unknown); ``scores`` (len(SOURCES), n): what each source gave each
     candidate, 0 or NaN where it did not propose it. O(n * LAST_ITEMS * d + LAST_ITEMS * WIDTH), about 60 us
     for 100 candidates.
     """
@@ -155,7 +161,7 @@ def fill_features(
     _counts(signals, candidate, out[CONTEXT_COLUMNS + 5 : CONTEXT_COLUMNS + 13])
     _together(signals, last[:q], candidate, out[CONTEXT_COLUMNS + 13 : CONTEXT_COLUMNS + 22])
     _vectors(items.vector, last[:q], candidate, out[CONTEXT_COLUMNS + 22 : CONTEXT_COLUMNS + 26])
-    _attributes(items, last[:q], candidate, out[CONTEXT_COLUMNS + 26 : FIRST_OF_SOURCES])
+    _attributes(items, last[:q], own_price, candidate, out[CONTEXT_COLUMNS + 26 : FIRST_OF_SOURCES])
     for source in range(len(SOURCES)):
         first_column = FIRST_OF_SOURCES + 3 * source
         _source(scores[source], out[first_column : first_column + 3])
@@ -388,7 +394,7 @@ def _vectors(vector: Floats, last: Ints, candidate: Ints, out: Floats) -> None:
 
 
 @kernel
-def _attributes(items: ItemTable, last: Ints, candidate: Ints, out: Floats) -> None:
+def _attributes(items: ItemTable, last: Ints, own_price: float, candidate: Ints, out: Floats) -> None:
     price, category, brand = items.price, items.category, items.brand
     total, priced = 0.0, 0
     for j in range(len(last)):
@@ -401,16 +407,18 @@ def _attributes(items: ItemTable, last: Ints, candidate: Ints, out: Floats) -> N
             continue
         if priced > 0 and c < len(price) and price[c] > 0.0:
             out[0, row] = math.log(price[c] * priced / total)
+        if own_price > 0.0 and c < len(price) and price[c] > 0.0:
+            out[1, row] = math.log(price[c] / own_price)
         if c < len(category) and category[c] >= 0:
             alike = 0
             for j in range(len(last)):
                 alike += last[j] < len(category) and category[last[j]] == category[c]
-            out[1, row] = alike / len(last)
+            out[2, row] = alike / len(last)
         if c < len(brand) and brand[c] >= 0:
             alike = 0
             for j in range(len(last)):
                 alike += last[j] < len(brand) and brand[last[j]] == brand[c]
-            out[2, row] = alike / len(last)
+            out[3, row] = alike / len(last)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -10,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from opportune.errors import InvalidDefinition
-from opportune.recommend.rank_features import COLUMNS, FEATURES, SOURCES, ItemTable, fill_features
+from opportune.recommend.rank_features import (
+    COLUMNS,
+    FEATURES,
+    PRICE_LEVEL,
+    SOURCES,
+    ItemTable,
+    fill_features,
+)
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.sequence import SequenceSource
 from opportune.recommend.source import Floats, Items, Query
@@ -18,6 +26,7 @@ from opportune.recommend.tree_kernel import BLOCK
 from opportune.recommend.tree_scorer import TreeScorer, room_for
 
 _SEQUENCE = SOURCES.index(SequenceSource.name)
+_OWN_PRICE = tuple(FEATURES).index("own_price_ratio")
 
 
 @lru_cache(maxsize=256)
@@ -45,8 +54,9 @@ class LearnedRanker:
     """Scores candidates with a forest over :data:`FEATURES`. About 0.1 ms for 100 candidates and 60 trees.
 
     ``name`` goes into the decision record; ``outcomes`` are forests of chances; ``sequence`` is the sequence
-    model that it was trained with, if any. Raises :class:`InvalidDefinition` for a model whose features are
-    not those of this version.
+    model that it was trained with, if any. ``reads``: the person's features that its trees really look at,
+    which a decision has to hand over; empty where none does, so that nobody's profile is read in vain. Raises
+    :class:`InvalidDefinition` for a model whose features are not those of this version.
     """
 
     def __init__(
@@ -69,6 +79,8 @@ class LearnedRanker:
         self.outcomes = tuple(outcomes)
         self._outcomes = dict(outcomes)
         self._scorer = scorer
+        looks = any(_looks_at(one, _OWN_PRICE) for one in (scorer, *outcomes.values()))
+        self.reads: tuple[str, ...] = (PRICE_LEVEL,) if looks else ()
         self._signals = signals
         self._items = items
         self._sequence = sequence
@@ -83,7 +95,7 @@ class LearnedRanker:
         said: Floats,
         sources: tuple[str, ...],
     ) -> Floats:
-        self._fill(items, blended, query, said, sources)
+        self._fill(items, blended, query, features, said, sources)
         return self._scorer.score(self._columns)[: len(items)].astype(np.float32)
 
     def foretell(
@@ -96,7 +108,7 @@ class LearnedRanker:
         sources: tuple[str, ...],
     ) -> dict[str, Floats]:
         """The chance of each of ``outcomes`` per candidate. As long as :meth:`score` for each of them."""
-        self._fill(items, blended, query, said, sources)
+        self._fill(items, blended, query, features, said, sources)
         n = len(items)
         return {
             name: scorer.score(self._columns)[:n].astype(np.float32)
@@ -104,7 +116,13 @@ class LearnedRanker:
         }
 
     def _fill(
-        self, items: Items, blended: Floats, query: Query, said: Floats, sources: tuple[str, ...]
+        self,
+        items: Items,
+        blended: Floats,
+        query: Query,
+        features: Mapping[str, Any],
+        said: Floats,
+        sources: tuple[str, ...],
     ) -> None:
         n = len(items)
         if self._columns.shape[1] < n:
@@ -116,6 +134,7 @@ class LearnedRanker:
             query.session,
             query.kind,
             query.age_s,
+            price_level(features),
             items,
             source_scores(blended, said, sources, fits),
             self._columns,
@@ -128,3 +147,17 @@ class LearnedRanker:
         one = np.ones(1, np.float32)
         self.score(item, one, query, {}, one[None, :], ("session_knn",))
         self.foretell(item, one, query, {}, one[None, :], ("session_knn",))
+
+
+def price_level(features: Mapping[str, Any]) -> float:
+    """The person's :data:`PRICE_LEVEL` among their features; NaN where it is not known or no number.
+
+    >>> price_level({"price_viewed_30d": 20}), price_level({"price_viewed_30d": None})
+    (20.0, nan)
+    """
+    level = features.get(PRICE_LEVEL)
+    return float(level) if isinstance(level, int | float) else math.nan
+
+
+def _looks_at(scorer: TreeScorer, column: int) -> bool:
+    return any(node.feature == column for tree in scorer.forest.trees for node in tree.nodes)
