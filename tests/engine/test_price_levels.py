@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 
 from opportune import Engine
+from opportune.catalog.items import Catalog
 from opportune.clock import DAY, MINUTE
 from opportune.engine.price_levels import price_levels_of
+from opportune.engine.served import reads_of
 from opportune.engine.workspace import load_workspace
 from opportune.learn.candidate_rows import cases_of
 from opportune.learn.training import by_session, with_price_levels
-from opportune.recommend.rank_features import PRICE_LEVEL
-from opportune.recommend.ranker import price_level
+from opportune.recommend.rank_features import FEATURES, PRICE_LEVEL, no_items
+from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.ranker import LearnedRanker, price_level
 from opportune.recommend.source import Floats, Items, Query
+from opportune.recommend.tree_scorer import TreeScorer
+from opportune.recommend.tree_text import Forest, Link, Missing, Node, Tree
 from opportune.stores.disk import RealDisk
 
 NOW = 1_790_000_000_000
@@ -104,3 +109,19 @@ def test_without_the_feature_nobody_has_a_level(tmp_path: Path) -> None:
         catalog = engine.catalog
     disk = RealDisk(tmp_path / "data", read_only=True)
     assert price_levels_of(disk, load_workspace(tmp_path / "ws"), catalog) is None
+
+
+def test_a_sensitive_level_is_read_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "features.yaml").write_text(
+        "features: [{name: price_viewed, fold: mean, value: properties.worth, windows: [30d]}]\n"
+    )
+    declared = tmp_path / "privacy.yaml"
+    node = Node(tuple(FEATURES).index("own_price_ratio"), 0.5, Missing.NAN, False, None, -1, -2)
+    trees = TreeScorer(Forest(tuple(FEATURES), (Tree((node,), (0.0, 1.0)),), Link("identity")))
+    ranker = LearnedRanker("ranker/test", trees, RankSignals(16, 16), no_items())
+    for allow, reads in (("features", ()), ("features, placements", (PRICE_LEVEL,))):
+        declared.write_text(f"sensitive: [{{path: properties.worth, allow: [{allow}]}}]\n")
+        workspace = load_workspace(tmp_path)
+        assert reads_of([ranker, None, Listening()], workspace.fence) == reads
+        levels = price_levels_of(RealDisk(tmp_path / "data"), workspace, Catalog())
+        assert (levels is None) == (not reads)

@@ -27,13 +27,13 @@ _Touch = tuple[Millis, int]
 def price_levels_of(disk: Disk, workspace: Workspace, catalog: Catalog) -> PriceLevels | None:
     """Reads :data:`PRICE_LEVEL` as a decision just before each row would have read it: by the same fold, from
     the events of the people who may be learnt from, joined as they were then. None where the workspace does
-    not declare the feature: then no decision has it either.
+    not declare the feature, or not allow it for placements: then no decision has it either.
 
     A session whose person cannot be told (two people who touched the same items at the same times, somebody
     who does not allow training) has NaN. Two passes over the journal for each call.
     """
     declared = [one for one in workspace.features.of("person") if PRICE_LEVEL in one.outputs]
-    if not declared:
+    if not declared or workspace.fence.against(PRICE_LEVEL, "placements") is not None:
         return None
     schema = ProfileSchema.of(FeatureSet(tuple(declared), "nothing"), "person")
 

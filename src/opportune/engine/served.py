@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from opportune.errors import OpportuneError
 from opportune.learn.drift import SCORE
 from opportune.learn.registry import Registry
 from opportune.learn.side_by_side import SideBySide
+from opportune.privacy.sensitive import Fence
 from opportune.recommend.ranker import LearnedRanker
 
 log = logging.getLogger("opportune.models")
@@ -78,7 +80,8 @@ class Served:
         if serves.shadow != before.shadow or serves.live != before.live:
             self.save(now, always=True)
             self.shadow = world.watch = self._shadow(serves, models, catalog)
-        world.reads = _reads(world, self.shadow)
+        rankers = (world.ranker, *world.rankers.values(), None if self.shadow is None else self.shadow.ranker)
+        world.reads = reads_of(rankers, self.declared.fence)
         workspace = self.declared
         for version, share in serves.canaries:
             is_on = version == serves.canary and CANARY in world.rankers
@@ -138,10 +141,11 @@ class Served:
         return Shadow(ranker, found, bundle.info.baselines.get(SCORE))
 
 
-def _reads(world: World, shadow: Shadow | None) -> tuple[str, ...]:
-    """The features of the person that any of the rankers served looks at."""
-    asked = (world.ranker, *world.rankers.values(), None if shadow is None else shadow.ranker)
-    return tuple(sorted({name for one in asked if isinstance(one, LearnedRanker) for name in one.reads}))
+def reads_of(rankers: Iterable[Ranker | None], fence: Fence) -> tuple[str, ...]:
+    """The features of the person that any of the rankers looks at, without those that are sensitive and not
+    allowed for placements: a ranker sees them as unknown."""
+    asked = {name for one in rankers if isinstance(one, LearnedRanker) for name in one.reads}
+    return tuple(sorted(name for name in asked if fence.against(name, "placements") is None))
 
 
 def _serves(registry: Registry) -> _Serves:
