@@ -116,6 +116,7 @@ def test_a_sensitive_level_is_read_by_nobody(tmp_path: Path) -> None:
         "features: [{name: price_viewed, fold: mean, value: properties.worth, windows: [30d]}]\n"
     )
     declared = tmp_path / "privacy.yaml"
+    disk = RealDisk(tmp_path, read_only=True)
     node = Node(tuple(FEATURES).index("own_price_ratio"), 0.5, Missing.NAN, False, None, -1, -2)
     trees = TreeScorer(Forest(tuple(FEATURES), (Tree((node,), (0.0, 1.0)),), Link("identity")))
     ranker = LearnedRanker("ranker/test", trees, RankSignals(16, 16), no_items())
@@ -123,5 +124,5 @@ def test_a_sensitive_level_is_read_by_nobody(tmp_path: Path) -> None:
         declared.write_text(f"sensitive: [{{path: properties.worth, allow: [{allow}]}}]\n")
         workspace = load_workspace(tmp_path)
         assert reads_of([ranker, None, Listening()], workspace.fence) == reads
-        levels = price_levels_of(RealDisk(tmp_path / "data"), workspace, Catalog())
+        levels = price_levels_of(disk, workspace, Catalog())
         assert (levels is None) == (not reads)
