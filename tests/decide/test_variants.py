@@ -61,6 +61,7 @@ class Person(msgspec.Struct, frozen=True):
     bought: dict = {}
     dismissed: tuple = ()
     traits: dict = {}
+    groups: tuple = ()
     known: dict = {}
 
     def session(self, now, session_id):
