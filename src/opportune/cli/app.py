@@ -19,6 +19,7 @@ COMMANDS = {
     "replay": "replay",
     "simulate": "simulate",
     "experiments": "experiments",
+    "fairness": "fairness",
     "train": "train",
     "evaluate": "evaluate",
     "compare": "compare",

@@ -13,6 +13,7 @@ from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import console, print_json
 from opportune.cli.target import open_engine
+from opportune.clock import Millis
 from opportune.errors import InvalidRequest
 
 _SPAN = re.compile(r"^([1-9][0-9]{0,4})([mhd])$")
@@ -63,11 +64,9 @@ def command(
     from opportune.config import definitions
     from opportune.decide.placement import read_placements
 
-    span = _SPAN.match(since)
-    if span is None:
-        raise InvalidRequest("a span is a number and m, h or d", seen=since, where="--since", remedy="7d")
+    back = span_of(since)
     placements = read_placements(definitions.read(policy), name=policy.name)
-    earliest = round(time.time() * 1000) - int(span[1]) * _UNIT_MS[span[2]]
+    earliest = round(time.time() * 1000) - back
     with open_engine(data_dir, workspace) as engine:
         found = engine.what_if(placements, since=earliest, kinds=outcomes, limit=limit)
     if as_json:
@@ -82,3 +81,11 @@ def command(
         say(f"{found.moved:.1%} get another item of the list, {found.new:.1%} one that was not shown")
         say(f"models and catalogue alone have changed {found.drift:.1%} of places since")
     say(found.verdict)
+
+
+def span_of(since: str) -> Millis:
+    """``--since``: ``30m``, ``12h``, ``7d`` in milliseconds. Raises :class:`InvalidRequest`."""
+    span = _SPAN.match(since)
+    if span is None:
+        raise InvalidRequest("a span is a number and m, h or d", seen=since, where="--since", remedy="7d")
+    return int(span[1]) * _UNIT_MS[span[2]]

@@ -7,6 +7,7 @@ by their number, with the variance of a ratio over periods, since people of one 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -20,6 +21,9 @@ from opportune.experiments.statistics.quantiles import of_order_statistics, rank
 from opportune.experiments.statistics.sums import Sums
 
 ARMS_AT_MOST = 64
+SEGMENT = "segment"
+"""The dimension of who is in a segment now and who is not."""
+INSIDE, OUTSIDE = "in it", "not in it"
 
 
 class Units(msgspec.Struct, frozen=True):
@@ -36,7 +40,9 @@ class Units(msgspec.Struct, frozen=True):
 
 
 class Analysis:
-    """One experiment over the derived tables. ``exclude_flips`` leaves out units that saw several arms."""
+    """One experiment over the derived tables. ``exclude_flips`` leaves out units that saw several arms;
+    ``since`` and ``placement`` look at some of the exposures only. ``belonging`` are the leaves of a segment,
+    which is then the dimension :data:`SEGMENT`."""
 
     def __init__(
         self,
@@ -45,6 +51,9 @@ class Analysis:
         *,
         until: Millis | None = None,
         exclude_flips: bool = False,
+        since: Millis | None = None,
+        placement: str = "",
+        belonging: Collection[int] | None = None,
     ) -> None:
         self._c = connection
         self.experiment = experiment
@@ -52,6 +61,10 @@ class Analysis:
         self._until = until
         self.by_period = experiment.unit == "time"
         self._misplaced: dict[tuple[str, str, str], dict[str, int]] = {}
+        self._some = "" if since is None else f"and e.time >= {int(since)}"
+        if placement:
+            self._some += " and e.placement = '" + placement.replace("'", "''") + "'"
+        self._belonging = belonging
         self._prepare(exclude_flips)
 
     def _prepare(self, exclude_flips: bool) -> None:
@@ -68,7 +81,7 @@ class Analysis:
                 select {unit} as unit, {join} as who, e.time, {"e.unit as period," if self.by_period else ""}
                     case e.arm {arms} else {ARMS_AT_MOST - 1} end as arm
                 from exposures e left join people p on p.leaf = e.leaf
-                where e.experiment = ? {until})
+                where e.experiment = ? {until} {self._some})
             select unit, {"unit" if by_unit else "min(who)"} as who,
                 {"min(period) as period," if self.by_period else ""}
                 min(time * {ARMS_AT_MOST} + arm) as first,
@@ -133,16 +146,21 @@ class Analysis:
         return dict(sorted(found.items()))
 
     def _dimension(self, name: str, what: str, source: str) -> list[Any]:
+        value, given = "coalesce(json_extract_string(e.dimensions, ?), '')", list[Any]([f'$."{name}"'])
+        if name == SEGMENT and self._belonging is not None:
+            value = f"case when e.leaf in (select unnest(?::ubigint[])) then '{INSIDE}' else '{OUTSIDE}' end"
+            given = [list(self._belonging)]
         return list(
             self._c.execute(
                 f"""
                 with split as (
                     select {self._unit()} as unit,
-                        min_by(coalesce(json_extract_string(e.dimensions, ?), ''), e.time) as v
-                    from exposures e left join people p on p.leaf = e.leaf where e.experiment = ? group by 1)
+                        min_by({value}, e.time) as v
+                    from exposures e left join people p on p.leaf = e.leaf
+                    where e.experiment = ? {self._some} group by 1)
                 select {what} from {source} join split on split.unit = u.unit group by all
                 """,
-                [f"$.{name}", self.experiment.id],
+                [*given, self.experiment.id],
             ).fetchall()
         )
 

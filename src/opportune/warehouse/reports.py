@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from opportune.clock import Millis
 from opportune.engine.engine import Engine
 from opportune.engine.entries import Entry
 from opportune.errors import NotFound
@@ -19,6 +21,9 @@ from opportune.experiments.statistics.ratio_check import RatioCheck
 from opportune.experiments.switch import listed
 from opportune.privacy.sealing import Erased
 from opportune.profiles.consent.policy import Use
+from opportune.profiles.segments import Segments
+from opportune.warehouse.belonging import leaves_in
+from opportune.warehouse.fairness import Audit, audit, fields
 from opportune.warehouse.report import Report, report
 from opportune.warehouse.tables import FILE, FOLDER, Tables, connect
 
@@ -117,6 +122,45 @@ class Reports:
             exclude_flips=exclude_flips,
         )
 
+    def fairness(
+        self, by: str, *, experiment: str = "", placement: str = "", since: Millis | None = None
+    ) -> builtins.list[Audit]:
+        """How often groups got the arms of an experiment, or of all that ran at a placement, or of all.
+        ``by`` is a field of the context or ``segment.NAME``; of several experiments those count whose
+        exposures have the field. On the engine's thread. Raises :class:`NotFound`, :class:`InvalidRequest`,
+        and :class:`InvalidDefinition` for what is sensitive and not allowed for exports."""
+        workspace, connection = self.engine.workspace, self.tables.connection.cursor()
+        segment = by.removeprefix("segment.") if by.startswith("segment.") else ""
+        for path in _fenced(workspace.segments, segment) if segment else (f"context.{by}",):
+            workspace.fence.check(path, "exports", "--by")
+        if placement:
+            workspace.placements.get(placement)
+        named = (
+            [workspace.experiments.get(experiment)] if experiment else workspace.experiments.with_holdout()
+        )
+        where = "where placement = ?" if placement else ""
+        rows = connection.execute(
+            f"select distinct experiment from exposures {where}", [placement] if placement else []
+        ).fetchall()
+        ran = {name for (name,) in rows}
+        asked = [one for one in named if one.id in ran and (one.unit != "time" or experiment)]
+        if not asked:
+            raise NotFound(
+                "nobody was exposed to an experiment here, so there is nothing to audit",
+                seen=experiment or placement or None,
+                remedy="let an experiment or a holdout run",
+            )
+        belonging = leaves_in(self.engine, segment) if segment else None
+        if not segment:
+            asked = [one for one in asked if by in fields(connection, one.id)] or asked[:1]
+        return [
+            audit(
+                connection, one, workspace.metrics, by, self.engine.clock(),
+                since=since, placement=placement, belonging=belonging,
+            )
+            for one in asked
+        ]  # fmt: skip
+
     def business(self) -> Business:
         """The page for finance. Raises :class:`NotFound` when nobody is held out."""
         if self.engine.workspace.experiments.holdout is None:
@@ -145,6 +189,19 @@ class Reports:
         if self._tables is not None:
             self._tables.close()
             self._tables = None
+
+
+def _fenced(segments: Segments, name: str) -> Sequence[str]:
+    """What a segment is made of. Raises :class:`NotFound`."""
+    for segment in segments.definition.segments:
+        if segment.name == name:
+            return tuple(segment.when)
+    raise NotFound(
+        "no such segment",
+        seen=name,
+        where="--by",
+        remedy=f"known are: {', '.join(segments.names) or 'none'}",
+    )
 
 
 def business_of(found: Report) -> Business:
