@@ -113,6 +113,9 @@ def test_small_groups_say_so() -> None:
         "Too little data: there are no two groups that can be compared. Too few to judge: isle (12)."
     )
     assert not found.unfair
+    three = of({"isle": (0.0, 12), "north": (0.5, 1000), "south": (0.25, 1000)})
+    assert three.verdict.startswith("south gets gold")
+    assert three.verdict.endswith(" Too few to judge: isle (12).")
     some = of({"north": (0.5, 60), "south": (0.5, 60)})
     assert "Too little data to rule out less than four fifths" in some.verdict
 

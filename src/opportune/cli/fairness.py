@@ -10,6 +10,7 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import print_json, print_table
+from opportune.cli.replay import span_of
 from opportune.cli.target import open_engine
 from opportune.errors import InvalidRequest
 
@@ -42,7 +43,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Audit fairness: how often each group got each arm, against the group that got it most."""
-    from opportune.cli.replay import span_of
+    from opportune.warehouse.fairness import FOUR_FIFTHS
     from opportune.warehouse.reports import Reports
 
     if experiment and placement:
@@ -59,7 +60,7 @@ def command(
         finally:
             reports.close()
     if as_json:
-        print_json({"by": by, "four_fifths": 0.8, "audits": found})
+        print_json({"by": by, "four_fifths": FOUR_FIFTHS, "audits": found})
         return
     for audit in found:
         _print(audit)

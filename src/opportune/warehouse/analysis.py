@@ -120,8 +120,8 @@ class Analysis:
         some = self._c.execute(f"select max(last) = {ARMS_AT_MOST - 1} from seen").fetchone()[0]
         removed = dict(
             self._c.execute(
-                f"select arm, count(distinct leaf) from exposures "
-                f"where experiment = ? and arm not in ({known}) group by 1",
+                f"select e.arm, count(distinct e.leaf) from exposures e "
+                f"where e.experiment = ? and e.arm not in ({known}) {self._some} group by 1",
                 [self.experiment.id],
             ).fetchall()
             if some

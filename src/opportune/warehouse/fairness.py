@@ -11,6 +11,7 @@ Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D, 1978) is a convent
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from itertools import combinations
 from typing import Any, Literal
@@ -166,7 +167,7 @@ def _against_highest(
     each: float,
 ) -> Shares:
     highest = max(enough, key=lambda name: groups[name].rate, default="")
-    nan, rows = float("nan"), []
+    nan, rows = math.nan, []
     for name, share in groups.items():
         ratio, interval, p, q = nan, (nan, nan), nan, nan
         finding: Finding = "too few"
@@ -206,27 +207,26 @@ def _finding(ratio: float, low: float, differs: bool) -> Finding:
 
 def _judged(given: list[Shares]) -> tuple[bool, str]:
     """Whether some group is given an arm less, and what there is to say, in sentences."""
-    rows = [(shares, group) for shares in given for group in shares.groups]
-    few = dict.fromkeys(f"{group.group} ({group.n:,})" for _, group in rows if group.finding == "too few")
-    told = f" Too few to judge: {', '.join(few)}." if few else ""
+    rows = sorted(
+        ((shares, group) for shares in given for group in shares.groups),
+        key=lambda row: (math.isnan(row[1].ratio), row[1].ratio),
+    )
+    judged = {group.group for _, group in rows if group.finding != "too few"}
+    few = dict.fromkeys(f"{g.group} ({g.n:,})" for _, g in rows if g.group not in judged)
+    undecided = dict.fromkeys(g.group for _, g in rows if g.finding == "cannot tell")
+    less = [_sentence(shares, group) for shares, group in rows if group.finding == "less"]
+    told = less or [_sentence(shares, group) for shares, group in rows if group.finding == "less, within 4/5"]
     if not any(group.finding == "highest" for _, group in rows):
-        return False, f"Too little data: there are no two groups that can be compared.{told}"
-    less = [(shares, group) for shares, group in rows if group.finding == "less"]
-    if less:
-        said = (_sentence(shares, group) for shares, group in sorted(less, key=lambda row: row[1].ratio))
-        return True, f"{' '.join(said)}{told}"
-    slightly = [(shares, group) for shares, group in rows if group.finding == "less, within 4/5"]
-    open_ = dict.fromkeys(group.group for _, group in rows if group.finding == "cannot tell")
-    if slightly:
-        said = (_sentence(shares, group) for shares, group in sorted(slightly, key=lambda row: row[1].ratio))
-        text = " ".join(said)
-    elif open_:
-        text = "No group is found to be treated less."
-    else:
-        text = "No group is found to be treated less, and all are surely above four fifths of the highest."
-    if open_:
-        text += f" Too little data to rule out less than four fifths: {', '.join(open_)}."
-    return False, text + told
+        told, undecided = ["Too little data: there are no two groups that can be compared."], {}
+    elif not told and undecided:
+        told = ["No group is found to be treated less."]
+    elif not told:
+        told = ["No group is found to be treated less, and all are surely above four fifths of the highest."]
+    if undecided:
+        told.append(f"Too little data to rule out less than four fifths: {', '.join(undecided)}.")
+    if few:
+        told.append(f"Too few to judge: {', '.join(few)}.")
+    return bool(less), " ".join(told)
 
 
 def _sentence(shares: Shares, group: Group) -> str:
