@@ -210,8 +210,8 @@ def test_what_the_sequence_model_thinks_is_the_same_feature_in_training_and_in_s
     asked: list[Query] = []
     propose = CandidateStage.propose
 
-    def watched(self: CandidateStage, query: Query) -> tuple[Items, Floats, Floats]:
-        items, blended, columns = propose(self, query)
+    def watched(self: CandidateStage, query: Query, *own: float) -> tuple[Items, Floats, Floats]:
+        items, blended, columns = propose(self, query, *own)
         asked.append(query)
         seen.append(columns.copy())
         return items, blended, columns
