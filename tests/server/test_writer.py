@@ -49,7 +49,12 @@ def test_everything_posted_in_one_turn_shares_a_flush(engine: Any) -> None:
     assert len(engine.applied) == 50
 
 
-def test_where_posts_come_thick_a_flush_waits_for_company(engine: Any) -> None:
+def test_where_posts_come_thick_a_flush_waits_for_company(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opportune.server.writer.THICK_S", 0.5)  # whatever else the machine does meanwhile
+    monkeypatch.setattr("opportune.server.writer.GATHER_S", 0.3)
+
     async def scenario(writer: GroupWriter) -> None:
         await asyncio.gather(*(post(writer) for _ in range(100)))  # nothing between them: they come thick
         engine.flushes = 0
