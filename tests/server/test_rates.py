@@ -150,7 +150,7 @@ def test_by_default_nobody_is_limited() -> None:
 
 
 def call(address: str, forwarded: bytes = b"") -> Call:
-    headers = [(b"x-forwarded-for", forwarded)] if forwarded else []
+    headers = [(b"x-forwarded-for", line) for line in forwarded.split(b"\n") if line]
     return Call("GET", b"/", b"", headers, address=address)
 
 
@@ -160,6 +160,8 @@ def call(address: str, forwarded: bytes = b"") -> Call:
         (0, b"192.0.2.9", "192.0.2.1"),
         (1, b"192.0.2.8, 192.0.2.9", "192.0.2.9"),
         (2, b"192.0.2.7, 192.0.2.8, 192.0.2.9", "192.0.2.8"),
+        (1, b"192.0.2.7\n192.0.2.9", "192.0.2.9"),  # a line for each proxy
+        (2, b"192.0.2.7, 192.0.2.8\n192.0.2.9", "192.0.2.8"),
         (2, b"192.0.2.9", "192.0.2.1"),  # it did not come through both
         (1, b"unknown", "192.0.2.1"),
         (1, b"", "192.0.2.1"),

@@ -96,8 +96,9 @@ class Limiter:
             if self._addresses is None:
                 return
             client = call.address
-            if self._proxies and (header := call.header(b"x-forwarded-for")):
-                client = forwarded_for(header, self._proxies) or client
+            if self._proxies and (passed := [v for name, v in call.headers if name == b"x-forwarded-for"]):
+                # Some proxies add a line of their own instead of continuing the one they got.
+                client = forwarded_for(b",".join(passed), self._proxies) or client
             if wait_s := self._addresses.take(client):
                 raise _refused("this address asks too often", wait_s)
         elif self._keys is not None and (wait_s := self._keys.take(grant.who)):

@@ -297,11 +297,7 @@ class GroupWriter:
             self._loop.call_soon(self._begin)
 
     def _is_worth_waiting(self) -> bool:
-        return (
-            self._gap_s < THICK_S
-            and not self._stopping
-            and sum([waiting.size for waiting in self._waiting]) < ENOUGH
-        )
+        return self._gap_s < THICK_S and sum([waiting.size for waiting in self._waiting]) < ENOUGH
 
     def _begin(self) -> None:
         self._scheduled = False
