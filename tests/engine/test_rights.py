@@ -12,6 +12,8 @@ from tests.engine.test_consent import A, U, told, viewed
 
 from opportune import Engine
 from opportune.clock import FixedClock
+from opportune.decide.request import Decision
+from opportune.engine import keys
 from opportune.engine.dump import fingerprint
 from opportune.engine.history import read_trainable
 from opportune.engine.workspace import load_workspace
@@ -93,14 +95,14 @@ def test_under_a_restriction_what_comes_is_kept_and_nothing_is_done_with_it(
     assert consent(engine) == "personal"
     do(engine, clock, "restrict", "anonymous_id:a1", why="disputes the address")
     assert consent(engine) == "contextual"
-    item = engine.state.records.get("i/p2")
-    log, before = len(engine.state.models.log), item.names
+    log = len(engine.state.models.log)
+    assert engine.state.records.get(keys.ITEM + "p1").offset > 0, "what came before the restriction counts"
     assert engine.ingest([viewed(2, U, clock)]).stored == 1
     entry = engine.entries.decode(engine.journal.read(engine.journal.next_seq - 2))
     assert isinstance(entry, Event)
     assert entry.withheld == Use.ALL & ~Use.COLLECT
     assert len(engine.state.models.log) == log, "no model learns from it"
-    assert engine.state.records.get("i/p2").names == before, "no item's numbers count it"
+    assert engine.state.records.get(keys.ITEM + "p2").offset < 0, "no item's numbers count it"
     assert engine.profile("user_id:u1")["events"]["product_viewed"] == 2, "it is kept"
     standing = engine.profile("user_id:u1")["consent"]
     assert (standing["restricted"], standing["uses"]["collect"], standing["uses"]["train"]) == (
@@ -139,6 +141,23 @@ def test_an_objection_is_against_a_use_whatever_was_consented_to(engine: Engine,
     assert engine.rights.of("anonymous_id:a1")["objections"] == ["personalize"]
     do(engine, clock, "withdraw", "anonymous_id:a1", uses=["personalize"])
     assert consent(engine) == "personal"
+
+
+def test_what_may_not_be_measured_is_no_decisions_outcome(engine: Engine, clock: FixedClock) -> None:
+    asked = {"placement": "home_recs", "identifiers": {"anonymous_id": "a1"}}
+    before, after = (engine.decide(asked).decisions[0] for _ in range(2))
+
+    def click(n: int, decision: Decision) -> dict[str, Any]:
+        shown = {"product_id": decision.items[0].item_id, "decision_id": decision.decision_id}
+        return {**viewed(n, A, clock), "event": "Product Clicked", "properties": shown}
+
+    engine.ingest([click(5, before)])
+    do(engine, clock, "object", uses=["measure"])
+    engine.ingest([click(6, after)])
+    kinds = [
+        [outcome["kind"] for outcome in engine.decision(d.decision_id)["outcomes"]] for d in (before, after)
+    ]
+    assert kinds == [["view"], []]
 
 
 @pytest.mark.parametrize("category", ["!restriction", "!train"])
