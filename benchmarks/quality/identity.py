@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import re
 import sys
 import time
@@ -32,6 +33,7 @@ from opportune.identity.matching.matcher import LivePeople, Matcher
 from opportune.identity.matching.model import MatchModel, weights
 from opportune.identity.matching.records import Records
 from opportune.identity.matching.training import train
+from opportune.importing.csv_rows import delimiter_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,11 +48,18 @@ def say(text: str) -> None:
 
 
 def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Column names and rows of a CSV file; spaces around names and values do not count."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file, skipinitialspace=True)
-        header = [name.strip() for name in next(lines)]
-        rows = [dict(zip(header, (value.strip() for value in line), strict=False)) for line in lines if line]
+    """Column names and rows of a CSV file, in UTF-8 or else Windows-1252, with any common delimiter; spaces
+    around names and values do not count."""
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", "replace")
+    lines = csv.reader(
+        io.StringIO(text, newline=""), skipinitialspace=True, delimiter=delimiter_of(text.split("\n", 1)[0])
+    )
+    header = [name.strip() for name in next(lines, [])]
+    rows = [dict(zip(header, (value.strip() for value in line), strict=False)) for line in lines if line]
     return header, rows
 
 

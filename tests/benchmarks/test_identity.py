@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from benchmarks.quality.identity import main, people_scores, true_people
+from benchmarks.quality.identity import main, people_scores, read, true_people
 
 from opportune.testing.people import COLUMNS, people
 
@@ -27,6 +27,15 @@ def test_every_true_pair_counts():
         "recall": 1 / 4,  # pairs there: 3 + 1
         "f1": round(2 * 1 / (2 + 4), 5),
     }
+
+
+def test_files_as_spreadsheets_save_them(tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_bytes('given; "last name" ;town\r\nJörg;"Groß; Dr.";Köln\r\n'.encode("cp1252"))
+    assert read(file) == (
+        ["given", "last name", "town"],
+        [{"given": "Jörg", "last name": "Groß; Dr.", "town": "Köln"}],
+    )
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):

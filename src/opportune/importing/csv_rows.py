@@ -30,7 +30,7 @@ class CsvReader:
             raise InvalidRequest(
                 "this is not a CSV file", where=str(path), remedy="save it as CSV in UTF-8, or pass --format"
             )
-        self.delimiter = delimiter or _delimiter(first.decode(encoding, "replace"))
+        self.delimiter = delimiter or delimiter_of(first.decode(encoding, "replace"))
         self._after_header = 0
         self.columns = self._header()
 
@@ -99,7 +99,7 @@ def _undecoded(text: str) -> bool:
     return any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _delimiter(header: str) -> str:
+def delimiter_of(header: str) -> str:
     """The one of ``, ; tab |`` that is most frequent in the header, outside quotes."""
     bare = "".join(part for i, part in enumerate(header.split('"')) if i % 2 == 0)
     return max(DELIMITERS, key=lambda candidate: (bare.count(candidate), -DELIMITERS.index(candidate)))
