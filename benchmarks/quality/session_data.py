@@ -1,4 +1,4 @@
-"""Sessions from a ``sessions.parquet``, as flat arrays, and the cases that the protocol asks."""
+"""Sessions as flat arrays, and the cases that the protocol asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from benchmarks.quality.session_tables import clicks
+from benchmarks.quality.tables import is_number
 
 from opportune.recommend.source import Interactions
 
@@ -75,25 +77,19 @@ class Split(NamedTuple):
 
 
 def load(folder: Path) -> Split:
-    """Read ``folder/sessions.parquet`` (``split, session_id, position, item_id``); items are numbered densely
-    in order of first click. Raises :class:`FileNotFoundError` saying what is missing."""
-    import pyarrow.parquet
-
-    path = folder / "sessions.parquet"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: a folder with a sessions.parquet is needed")
-    table = pyarrow.parquet.read_table(path)
-    split = np.asarray(table["split"].cast("string").to_pylist())
-    session = table["session_id"].to_numpy().astype(np.int64)
-    position = table["position"].to_numpy().astype(np.int64)
-    item_id = table["item_id"].to_numpy()
-    is_test = split == "test"
-    order = np.lexsort((position, session, is_test))
-    session, item_id, is_test = session[order], item_id[order], is_test[order]
-    _, first_seen, inverse = np.unique(item_id, return_index=True, return_inverse=True)
+    """Read ``folder`` in any of the shapes of ``session_tables.py``; items are numbered densely in order of
+    first click. Raises :class:`FileNotFoundError` and :class:`ValueError` saying what is missing."""
+    found = clicks(folder)
+    order = np.lexsort((np.arange(len(found.order)), found.order, found.session, found.is_test))
+    session, item_id, is_test = found.session[order], found.item[order], found.is_test[order]
+    known = item_id if is_number(item_id) else item_id.astype(str)
+    _, first_seen, inverse = np.unique(known, return_index=True, return_inverse=True)
     number = np.empty(len(first_seen), np.int32)
     number[np.argsort(first_seen, kind="stable")] = np.arange(len(first_seen), dtype=np.int32)
     item = number[inverse]
+    for part, name in ((~is_test, "train"), (is_test, "test")):
+        if not part.any():
+            raise ValueError(f"{folder} has no {name} sessions")
     return Split(
         train=_grouped(session[~is_test], item[~is_test]),
         test=_grouped(session[is_test], item[is_test]),

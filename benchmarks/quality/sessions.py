@@ -208,7 +208,10 @@ def markdown(report: dict[str, Any], picture: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.quality.sessions", description=__doc__)
     parser.add_argument(
-        "folder", type=Path, help="has a sessions.parquet: split, session_id, position, item_id"
+        "folder",
+        type=Path,
+        help="has sessions.parquet (split, session_id, position, item_id), train.parquet and test.parquet "
+        "(SessionId, ItemId, Time), or one table of events; .csv will do",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--seed", type=int, default=1)
@@ -227,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         split = load(options.folder)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         say(str(error))
         return 2
     report = run(
