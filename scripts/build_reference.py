@@ -19,6 +19,8 @@ import yaml
 
 from opportune import errors
 from opportune.access.scopes import ROLES, names_of
+from opportune.access.sign_in import SECRET_VARIABLE as OIDC_SECRET_VARIABLE
+from opportune.access.sign_in import AccessRules, OpenId, RoleRule
 from opportune.cli import options
 from opportune.cli.app import COMMANDS, app
 from opportune.cli.definition_files import schemas
@@ -337,6 +339,7 @@ FILES = {
     "consent": "what people are asked for, what each answer allows, and what silence means where",
     "metrics": "what experiments measure",
     "privacy": "what is sealed; see [erase a person](../how-to/erase-a-person.md)",
+    "access": "who else may sign in to the console; see [give access](../how-to/give-access.md)",
 }
 SHAPES: dict[str, tuple[type, ...]] = {
     "features": (FeatureSet, Feature),
@@ -363,6 +366,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "consent": (ConsentPolicy, Purpose),
     "privacy": (PrivacyPolicy, Sensitive, RetentionRules, AnonymousRules),
     "metrics": (MetricsFile, Metric, Measure),
+    "access": (AccessRules, OpenId, RoleRule),
 }
 
 
@@ -553,6 +557,7 @@ def configuration_page() -> str:
             f"a password for the console, for the name `{sessions.OWNER}`; others are added with "
             "`opportune users add`",
         ),
+        (f"`{OIDC_SECRET_VARIABLE}`", "the client's secret at the OpenID provider of `access.yaml`"),
         (f"`{options.DATA_DIR_VARIABLE}`", "the data folder of commands, for `--data-dir`"),
         (
             f"`{vault.VARIABLE}`",

@@ -201,7 +201,7 @@ def test_every_page_with_every_role_and_every_bad_key(
     pages = [page for page in app.routes if isinstance(page, Page)]
     assert {page.path for page in pages} == set(access), "a page is added with the scope that it needs"
     assert {path for path, needs in access.items() if needs == "open"} == {
-        "/login", "/logout", "/static/{name}",
+        "/login", "/logout", "/oidc/start", "/oidc/callback", "/static/{name}",
     }  # fmt: skip
     client, leaks = Client(app), []
     for page in pages:

@@ -148,7 +148,9 @@ def _serve_derive(
             console().print(f"console     {address}{CONSOLE}/")
             console().print(f"ready on {address}")
 
-        mount = console_mount(engine, keys, reports=reports, audit=audit, data_dir=data_dir)
+        mount = console_mount(
+            engine, keys, reports=reports, audit=audit, data_dir=data_dir, workspace=workspace
+        )
         try:
             serve(
                 engine, host, port, keys=keys, extra_mounts=[mount], announce=announce, audit=audit,

@@ -17,12 +17,14 @@ NAMES = (
     "consent",
     "metrics",
     "privacy",
+    "access",
 )
 SCHEMA_FOLDER = "schemas"
 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Name -> JSON Schema, as editors read it."""
+    from opportune.access.sign_in import AccessRules
     from opportune.config.definitions import json_schema
     from opportune.decide.placement import placements_schema
     from opportune.events.plan import plan_schema
@@ -48,6 +50,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "consent": json_schema(ConsentPolicy),
         "privacy": json_schema(PrivacyPolicy),
         "metrics": json_schema(Metrics),
+        "access": json_schema(AccessRules),
     }
     return {
         name: {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.yaml", **schema}

@@ -180,7 +180,11 @@ def command(
         mounts = (
             []
             if no_console
-            else [console_mount(engine, keys, reports=reports, audit=audit, data_dir=data_dir)]
+            else [
+                console_mount(
+                    engine, keys, reports=reports, audit=audit, data_dir=data_dir, workspace=workspace
+                )
+            ]
         )
         mounts.append(preferences_mount(engine, keys, audit))
         try:

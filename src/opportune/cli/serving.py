@@ -31,17 +31,22 @@ def console_mount(
     reports: Reports | None = None,
     audit: Audit | None = None,
     data_dir: Path | None = None,
+    workspace: Path | None = None,
 ) -> BaseRoute:
-    """The console under :data:`CONSOLE`."""
+    """The console under :data:`CONSOLE`. ``access.yaml`` of the workspace says who else may sign in."""
     from starlette.routing import Mount
 
+    from opportune.access.sign_in import client_secret, load_access
     from opportune.console import create_console
+    from opportune.server.oidc import Provider
     from opportune.server.sessions import Sessions
     from opportune.stores.likely import LikelyStore
 
+    oidc = load_access(workspace).oidc
+    provider = None if oidc is None else Provider(oidc, client_secret(oidc, workspace), engine.clock)
     console = create_console(
         engine,
-        Sessions(keys),
+        Sessions(keys, provider=provider),
         shop_url=shop_url,
         reports=reports,
         audit=audit,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from opportune.access.audit import Audit, Unaudited
 from opportune.access.roster import Roster
 from opportune.access.scopes import ROLES, Access, Grant, names_of
 from opportune.clock import DAY
-from opportune.console import charts, identity_graph, lifts, posteriors, words
+from opportune.console import charts, identity_graph, lifts, posteriors, sign_in, words
 from opportune.console.assets import Assets
 from opportune.console.desk import Desk, Engine
 from opportune.console.forms import read_form
@@ -30,7 +29,7 @@ from opportune.console.proposals import evidence
 from opportune.console.safety import SafetyHeaders
 from opportune.console.trials import Trials
 from opportune.engine.admission import Admission
-from opportune.errors import InvalidRequest, NotFound, NotInstalled, OpportuneError, Overloaded, Unauthorized
+from opportune.errors import InvalidRequest, NotFound, NotInstalled, OpportuneError, Unauthorized
 from opportune.events.rights import Right
 from opportune.events.verdicts import DUPLICATE, STORED
 from opportune.identity.corrections import EVENT_OF, Action
@@ -82,6 +81,7 @@ class _Console:
         self.audit = audit
         self.access: dict[str, Access] = {}
         self.sessions = sessions
+        self.sign_in = sign_in.SignIn(sessions, audit, self._render)
         self.assets = Assets(HERE / "static", "/static")
         self.pages = Environment(
             loader=PackageLoader("opportune.console"),
@@ -139,8 +139,10 @@ class _Console:
             *self._page("/access", "access", "administer", self._access),
             self._post("/access", "administer", self.create_key),
             self._post("/access/{key}/revoke", "administer", self.revoke_key),
-            self._at("/login", "open", self.login, "GET", "POST"),
-            self._at("/logout", "open", self.logout, "POST"),
+            self._at("/login", "open", self.sign_in.login, "GET", "POST"),
+            self._at("/logout", "open", self.sign_in.logout, "POST"),
+            self._at(sign_in.START, "open", self.sign_in.start),
+            self._at(sign_in.CALLBACK, "open", self.sign_in.callback),
             self._at("/static/{name}", "open", self.assets.respond),
         ]
 
@@ -282,47 +284,6 @@ class _Console:
         if self.sessions.roster is None:
             raise NotFound("this console keeps no keys", remedy="serve a data folder")
         return self.sessions.roster
-
-    # -- sign-in
-
-    async def login(self, request: Request) -> Response:
-        if request.method == "GET":
-            return self._login_page(request, "", request.query_params.get("next", ""))
-        form = await read_form(request)
-        following = form.get("next", "")
-        name = form.get("name", "").strip().lower()
-        base = str(request.scope.get("root_path", ""))
-        # Only a path of this console: anything else would make sign-in a way to send people elsewhere.
-        safe = following.startswith(f"{base}/") and not following.startswith("//") and "\\" not in following
-        try:
-            grant = await asyncio.to_thread(self.sessions.check, name, form.get("key", "").strip())
-        except (Unauthorized, Overloaded) as error:
-            self.audit.note("nobody", "sign-in.refused", [f"user:{name}"])
-            answer = self._login_page(request, str(error), following, name)
-            answer.status_code = error.status
-            return answer
-        self.audit.note(grant.who, "sign-in")
-        answer = RedirectResponse(following if safe else f"{base}/", status_code=303)
-        self.sessions.sign_in(grant, answer, secure=request.url.scheme == "https")
-        return answer
-
-    def _login_page(self, request: Request, problem: str, following: str, name: str = "") -> Response:
-        return self._render(
-            request,
-            "login.html",
-            problem=problem,
-            following=following,
-            name=name,
-            has_names=self.sessions.has_names,
-        )
-
-    async def logout(self, request: Request) -> Response:
-        if self.sessions.visitor(request) is None:
-            raise Unauthorized("not signed in", remedy="sign in with the secret key, or with your name")
-        self.sessions.require_csrf(request, (await read_form(request)).get("csrf", ""))
-        answer = RedirectResponse(f"{request.scope.get('root_path', '')}/login", status_code=303)
-        self.sessions.sign_out(answer)
-        return answer
 
     # -- dead letters
 

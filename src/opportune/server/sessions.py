@@ -1,9 +1,10 @@
-"""Signing in to the console: the secret key, or a name and its password; then a signed cookie that scripts
-cannot read.
+"""Signing in to the console: the secret key, a name and its password, or what an OpenID provider says; then
+a signed cookie that scripts cannot read.
 
 A session is stateless: its cookie says whose it is and when it ends, and is signed with a key derived from
 the secret key, so changing the secret key ends every session. A user's session also ends when the user is
-removed or gets another role or password.
+removed or gets another role or password. The session of somebody whom a provider knows carries the role
+that was given at sign-in, and ends when ``access.yaml`` gives roles otherwise.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from opportune.access.scopes import EVERYTHING, SECRET_GRANT, Grant
 from opportune.clock import HOUR, SECOND, Clock, Millis, system_clock
 from opportune.errors import Forbidden, Overloaded, Unauthorized
 from opportune.server.auth import Keys
+from opportune.server.oidc import WHO, Provider
 
 COOKIE = "opportune_session"
 CSRF_FIELD = "csrf"
@@ -43,13 +45,23 @@ class Sessions:
     """``sign_in`` on the login form, ``require`` on every page, ``require_csrf`` on every post of a form."""
 
     def __init__(
-        self, keys: Keys, clock: Clock = system_clock, environment: Mapping[str, str] | None = None
+        self,
+        keys: Keys,
+        clock: Clock = system_clock,
+        environment: Mapping[str, str] | None = None,
+        provider: Provider | None = None,
     ) -> None:
         self._keys = keys
-        self._clock = clock
+        self.clock = self._clock = clock
+        self.provider = provider
         self._key = hmac.digest(keys.secret.encode(), b"opportune console session", hashlib.sha256)
         self._password = (os.environ if environment is None else environment).get(PASSWORD_VARIABLE, "")
         self._wrong = _Wrong(clock)
+
+    @property
+    def secret(self) -> str:
+        """The secret key, to derive keys from."""
+        return self._keys.secret
 
     @property
     def roster(self) -> Roster | None:
@@ -95,9 +107,10 @@ class Sessions:
 
     def issue(self, grant: Grant = SECRET_GRANT) -> str:
         """A fresh cookie value: end, nonce, who, signature."""
-        who = base64.urlsafe_b64encode(grant.who.encode()).decode().rstrip("=")
+        told = f"{grant.scopes}:{grant.who}" if grant.who.startswith(WHO) else grant.who
+        who = base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
         text = f"{self._clock() + LIFETIME}.{secrets.token_urlsafe(12)}.{who}"
-        return f"{text}.{self._sign(b'session', f'{text}|{self._stamp(grant.who)}')}"
+        return f"{text}.{self._sign(b'session', f'{text}|{self._stamp(told)}')}"
 
     def grant_of(self, cookie: str) -> Grant | None:
         """What the session behind a cookie may do; None when there is none, or it has ended."""
@@ -150,6 +163,9 @@ class Sessions:
     def _grant(self, who: str) -> Grant | None:
         if who == SECRET_GRANT.who:
             return SECRET_GRANT
+        scopes, _, guest = who.partition(":")
+        if guest.startswith(WHO) and scopes.isdecimal():
+            return None if self.provider is None else Grant(int(scopes), guest)
         name = who.removeprefix("user:")
         if name == OWNER and self._password:
             return Grant(EVERYTHING, who)
@@ -158,6 +174,8 @@ class Sessions:
 
     def _stamp(self, who: str) -> str:
         """What must not have changed since the session began."""
+        if who.partition(":")[2].startswith(WHO):
+            return "" if self.provider is None else self.provider.rules.stamp()
         name = who.removeprefix("user:")
         if name == who:
             return ""
