@@ -314,6 +314,7 @@ def test_schema_prints_one_or_all(opportune: Opportune) -> None:
         "consent",
         "metrics",
         "privacy",
+        "access",
     }
     assert set(everything) == names
     assert opportune("schema", "placements").json == everything["placements"]

@@ -26,6 +26,7 @@ _WORKSPACE = {
     "segments.yaml",
     "scores.yaml",
     "experiments.yaml",
+    "access.yaml",
     "consent.yaml",
     "metrics.yaml",
     "privacy.yaml",
