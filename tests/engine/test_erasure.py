@@ -16,10 +16,12 @@ from opportune.engine.dump import dump
 from opportune.engine.proof import check
 from opportune.errors import Corrupt, InvalidRequest, NotFound
 from opportune.events.event import Event
+from opportune.privacy.needles import occurrences
 from opportune.privacy.sealing import Erased, is_sealed, slot_of
 from opportune.stores.backup import backup, restore
 from opportune.stores.disk import RealDisk
 from opportune.stores.doctor import examine
+from opportune.stores.scan import search
 
 ITEMS = [{"item_id": f"p{n}", "name": f"Product {n}", "category": "c"} for n in range(8)]
 ADA = {
@@ -79,6 +81,11 @@ def places(folder: Path, names: tuple[bytes, ...] = NAMES) -> list[str]:
     ]
 
 
+def inside(engine: Engine, folder: Path, names: tuple[bytes, ...] = NAMES) -> int:
+    """How often the names stand in the files as the engine reads them."""
+    return search(folder, names, occurrences, engine.store.disk)[2]
+
+
 def people(engine: Engine) -> dict[str, bytes]:
     """All state that is anybody's: what everybody taught together is not."""
     return {
@@ -97,7 +104,8 @@ def test_by_any_identifier_from_every_file(
     decision_id = live(engine, clock, ADA)
     live(engine, clock, BOB)
     engine.checkpoint()
-    assert places(folder), "checkpoints hold what is known in the clear"
+    assert places(folder) == [], "what is known lies sealed"
+    assert inside(engine, folder) >= len(NAMES), "and is there"
     before = engine.profile("user_id:bob-the-other")
 
     receipt = engine.erase(identifier)
@@ -108,6 +116,7 @@ def test_by_any_identifier_from_every_file(
     assert (receipt.removed.entries, receipt.removed.dead_letters) == (5 + 1 + 1 + 1, 1)
     assert receipt.removed.outcomes == 1
     assert places(folder) == []
+    assert inside(engine, folder) == 0
     for name in ("user_id:ada-lovelace", "anonymous_id:browser-of-ada", "email:ada@example.org"):
         with pytest.raises(NotFound, match="nobody is known by this identifier"):
             engine.profile(name)

@@ -93,7 +93,7 @@ class Erasing:
         scan = None
         if root is not None:
             started = perf_counter()
-            files, size, found, places = search(root, self._patterns, occurrences)
+            files, size, found, places = search(root, self._patterns, occurrences, engine.store.disk)
             scan = Scan(
                 files,
                 size,

@@ -10,7 +10,7 @@ from opportune.catalog.items import Catalog
 from opportune.decide.request import DecisionRecord
 from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
-from opportune.engine.loading import entries_of, state_of
+from opportune.engine.loading import entries_of, open_store, state_of, vault_of
 from opportune.engine.models import Models
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
@@ -19,7 +19,6 @@ from opportune.privacy.sealing import Erased
 from opportune.profiles.consent.policy import Use
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
-from opportune.stores.records import RecordStore
 from opportune.stores.recovery import check_agreement
 
 
@@ -42,11 +41,12 @@ def read_history(disk: Disk, workspace: Workspace) -> History:
 def read_state(disk: Disk, workspace: Workspace) -> tuple[State, int]:
     """All state as of the journal's end, and the last entry of it; nothing is written."""
     journal = Journal.open(disk)
-    store = RecordStore.open(disk)
+    vault = vault_of(disk, workspace)
+    store = open_store(disk, workspace, vault)
     check_agreement(journal, store, where=disk.name)
     state = state_of(store, workspace)
     last = 0
-    entries = entries_of(disk, workspace, state, store)
+    entries = entries_of(disk, workspace, state, store, vault)
     for seq, data in journal.scan(max(store.offset, 1)):
         state.fold(seq, entries.decode(data))
         last = seq
@@ -57,8 +57,9 @@ def read_entries(disk: Disk, workspace: Workspace) -> Iterator[tuple[int, Entry 
     """Every entry that the journal holds, with its number, oldest first; nothing is written. What belongs to
     somebody who was erased comes as :class:`Erased`."""
     journal = Journal.open(disk)
-    store = RecordStore.open(disk)
-    entries = entries_of(disk, workspace, state_of(store, workspace), store)
+    vault = vault_of(disk, workspace)
+    store = open_store(disk, workspace, vault)
+    entries = entries_of(disk, workspace, state_of(store, workspace), store, vault)
     for seq, data in journal.scan(journal.first_seq):
         yield seq, entries.decode(data)
 

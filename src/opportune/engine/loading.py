@@ -38,8 +38,10 @@ from opportune.profiles.schema import ProfileSchema
 from opportune.stores.cache import Codec, RecordCache
 from opportune.stores.disk import Disk
 from opportune.stores.journal import Journal
+from opportune.stores.manifest import FOLDER as STATE
 from opportune.stores.records import RecordStore
 from opportune.stores.recovery import check_agreement
+from opportune.stores.sealed_files import SealedFiles
 from opportune.stores.vault import Vault, check_belongs
 
 LEARN_EVERY = 20_000
@@ -63,10 +65,11 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     Raises :class:`Corrupt` when the checkpoint has seen entries that the journal has lost.
     """
     journal = Journal.open(disk)
-    store = RecordStore.open(disk)
+    vault = vault_of(disk, workspace)
+    store = open_store(disk, workspace, vault)
     check_agreement(journal, store, where=disk.name)
     state = state_of(store, workspace)
-    entries = entries_of(disk, workspace, state, store)
+    entries = entries_of(disk, workspace, state, store, vault)
     offset = max(store.offset, 1)
     state.next_seq = offset
     _recall(journal, state, entries, offset)
@@ -84,8 +87,8 @@ def load(disk: Disk, workspace: Workspace, clock: Clock) -> Loaded:
     return Loaded(entries, journal, store, state)
 
 
-def entries_of(disk: Disk, workspace: Workspace, state: State, store: RecordStore) -> SealedEntries:
-    """How this folder's entries are read and written. A folder that is to be sealed gets its vault here."""
+def vault_of(disk: Disk, workspace: Workspace) -> Vault | None:
+    """The folder's vault; a folder that is to be sealed gets it here. Raises :class:`Corrupt`."""
     seal = workspace.privacy.seal_journal and not disk.read_only
     has_vault = Vault.exists(disk)
     if not has_vault:
@@ -93,6 +96,26 @@ def entries_of(disk: Disk, workspace: Workspace, state: State, store: RecordStor
     vault = Vault(disk) if seal or has_vault else None
     if vault is not None:
         check_belongs(disk, vault)
+    return vault
+
+
+def open_store(disk: Disk, workspace: Workspace, vault: Vault | None) -> RecordStore:
+    """The checkpoint, whose files are sealed where the journal is; what lies there in the clear from before
+    is written anew."""
+    if vault is None:
+        return RecordStore.open(disk)
+    files = SealedFiles(disk, STATE, vault.state_key, seal=workspace.privacy.seal_journal)
+    store = RecordStore.open(files)
+    if not disk.read_only:
+        store.renew(files.is_clear)
+    return store
+
+
+def entries_of(
+    disk: Disk, workspace: Workspace, state: State, store: RecordStore, vault: Vault | None
+) -> SealedEntries:
+    """How this folder's entries are read and written."""
+    seal = workspace.privacy.seal_journal and not disk.read_only
     if vault is not None:
         vault.used(int(store.meta.get(NEXT_SLOT, 0)) - 1)
     found = SealedEntries(vault, seal=seal, make_vault=None if disk.read_only else lambda: _made(disk))

@@ -10,7 +10,9 @@ from opportune.errors import InvalidRequest
 from opportune.privacy.needles import needles, occurrences
 from opportune.privacy.receipt import public_key_of, read_receipt, verify
 from opportune.stores.disk import RealDisk
+from opportune.stores.manifest import FOLDER as STATE
 from opportune.stores.scan import search
+from opportune.stores.sealed_files import SealedFiles
 from opportune.stores.vault import Vault
 
 
@@ -27,7 +29,8 @@ def check(data: bytes, folder: Path | None, identifier: str = "") -> dict[str, A
             )
         verify(receipt)
         return {"genuine": True, "public_key": receipt.public_key, "at": receipt.at}
-    vault = Vault(RealDisk(folder, read_only=True))
+    disk = RealDisk(folder, read_only=True)
+    vault = Vault(disk)
     verify(receipt, expected_key=public_key_of(vault.signing_key))
     told: dict[str, Any] = {"genuine": True, "public_key": receipt.public_key, "at": receipt.at}
     if identifier:
@@ -36,6 +39,7 @@ def check(data: bytes, folder: Path | None, identifier: str = "") -> dict[str, A
             raise InvalidRequest(
                 "the receipt is about somebody else", seen=identifier, remedy="find the right receipt"
             )
-        files, size, found, places = search(folder, needles([key]), occurrences)
+        opened = SealedFiles(disk, STATE, vault.state_key)
+        files, size, found, places = search(folder, needles([key]), occurrences, opened)
         told["searched"] = {"files": files, "bytes": size, "found": found, "findings": places}
     return told

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 
 from opportune.events.event import Identifier
 
@@ -61,3 +63,29 @@ def _is_whole(data: bytes, start: int, end: int) -> bool:
 
 def _is_word(byte: int) -> bool:
     return 48 <= byte <= 57 or 97 <= byte <= 122
+
+
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+
+
+def names_somebody(text: str, identifiers: Iterable[Identifier] = ()) -> bool:
+    """Whether a value points at one person: an e-mail address, an IP address, or the value of one of
+    ``identifiers``.
+
+    >>> names_somebody("write to ada@example.org"), names_somebody("192.0.2.7"), names_somebody("mobile")
+    (True, True, False)
+    >>> names_somebody("U1", ["user_id:u1"])
+    True
+    """
+    if "@" in text and _ADDRESS.search(text):
+        return True
+    plain = text.strip().lower()
+    if any(identifier.partition(":")[2].lower() == plain for identifier in identifiers):
+        return True
+    if "." not in plain and ":" not in plain:
+        return False
+    try:
+        ip_address(plain)
+    except ValueError:
+        return False
+    return True

@@ -12,9 +12,9 @@ from opportune.privacy.sensitive import Sensitive
 
 class PrivacyPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``seal_journal``: entries about people are written sealed, each with a key of its leaf, so that erasure
-    reaches every copy of the journal by destroying the key. Entries that are sealed already can be read
-    either way. ``sensitive`` is what may be used only where it says so, ``retention`` how long
-    things are kept, ``anonymous`` how people who refuse are counted."""
+    reaches every copy of the journal by destroying the key, and checkpoints with a key of the folder. What is
+    sealed already can be read either way. ``sensitive`` is what may be used only where it says so,
+    ``retention`` how long things are kept, ``anonymous`` how people who refuse are counted."""
 
     seal_journal: bool = True
     sensitive: tuple[Sensitive, ...] = ()

@@ -23,7 +23,6 @@ from opportune.stores.disk import Disk, Reader, RealDisk, translated
 from opportune.stores.doctor import examine
 from opportune.stores.hiding import Hiding, new_hiding, open_hiding
 from opportune.stores.journal import Journal
-from opportune.stores.records import RecordStore
 from opportune.stores.recovery import check_agreement
 from opportune.stores.segment import ARCHIVE
 from opportune.stores.segment import FOLDER as JOURNAL
@@ -189,8 +188,8 @@ def _open(disk: Disk) -> _Snapshot:
 def _open_once(disk: Disk) -> _Snapshot:
     # First the checkpoint, then the journal: a checkpoint never knows more than the journal had flushed
     # before.
-    store = RecordStore.open(disk)
-    named = [folder.FORMAT_FILE, *sorted(store.manifest.files())]
+    checkpoint = manifest.load(disk)
+    named = [folder.FORMAT_FILE, *sorted(checkpoint.files())]
     if disk.exists(MARK):
         named.append(MARK)
     if disk.exists(manifest.NAME):
@@ -199,17 +198,17 @@ def _open_once(disk: Disk) -> _Snapshot:
     for name in named:
         reader = disk.open_read(name)
         files.append((name, reader, reader.size()))
-    if manifest.load(disk) != store.manifest:
+    if manifest.load(disk) != checkpoint:
         raise NotFound("the checkpoint changed meanwhile", where=disk.name)
     archived = [f"{ARCHIVE}/{name}" for name in disk.list(ARCHIVE)]
     journal = Journal.open(disk)
-    check_agreement(journal, store, where=disk.name)
+    check_agreement(journal, checkpoint, where=disk.name)
     for name, _, size in journal.segments():
         files.append((name, disk.open_read(name), size))
     for name in archived:
         reader = disk.open_read(name)
         files.append((name, reader, reader.size()))
-    return _Snapshot(files, journal.first_seq, journal.next_seq, store.offset)
+    return _Snapshot(files, journal.first_seq, journal.next_seq, checkpoint.offset)
 
 
 def _read_list(members: Members, source: Path) -> Backup:

@@ -13,6 +13,7 @@ from opportune.stores.disk import Disk, RealDisk, owner
 from opportune.stores.frames import Damage, Frame, walk
 from opportune.stores.manifest import Manifest
 from opportune.stores.runs import Run
+from opportune.stores.sealed_files import SealedFiles
 from opportune.stores.segment import ARCHIVE, FOLDER, Segment, load_segments
 from opportune.stores.vault import Vault, check_belongs
 from opportune.stores.verify import verify_blob
@@ -109,8 +110,9 @@ class _Examination:
             self._manifest = manifest.load(disk)
         except OpportuneError as error:
             self._add(error)
-        self._look_at_state()
-        self._look_at_vault()
+        files = self._look_at_vault()
+        if files is not None:
+            self._look_at_state(files)
         self._archived = load_segments(disk, ARCHIVE)
         self._segments = load_segments(disk, FOLDER)
         archived_end = self._look_at_segments(self._archived, ends_with_journal=False)
@@ -127,15 +129,19 @@ class _Examination:
         if end is not None:
             self._compare()
 
-    def _look_at_vault(self) -> None:
-        """A sealed journal needs its own vault, every file of keys whole, and the master key that fits."""
+    def _look_at_vault(self) -> Disk | None:
+        """A sealed journal needs its own vault, every file of keys whole, and the master key that fits. The
+        disk that opens the checkpoint's files; None when the vault does not."""
         try:
             vault = Vault(self._disk) if Vault.exists(self._disk) else None
             check_belongs(self._disk, vault)
-            if vault is not None:
-                vault.check()
+            if vault is None:
+                return self._disk
+            vault.check()
+            return SealedFiles(self._disk, manifest.FOLDER, vault.state_key)
         except OpportuneError as error:
             self._add(error)
+            return None
 
     def report(self) -> Report:
         rank = {"error": 0, "warning": 1, "note": 2}
@@ -209,17 +215,17 @@ class _Examination:
             f"{damage.offset} bytes, remove later segments, and remove the folder 'state'",
         )
 
-    def _look_at_state(self) -> None:
+    def _look_at_state(self, files: Disk) -> None:
         for info in self._manifest.runs:
             try:
-                run = Run(self._disk, info)
+                run = Run(files, info)
                 self._keys += sum(1 for _ in run.items())
                 self._state_bytes += info.bytes
             except OpportuneError as error:
                 self._add(error)
         for name, blob in sorted(self._manifest.blobs.items()):
             try:
-                verify_blob(self._disk, name, blob)
+                verify_blob(files, name, blob)
                 self._state_bytes += blob.bytes
             except OpportuneError as error:
                 self._add(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -20,6 +20,7 @@ from opportune.stores.disk import Bytes, Disk, Reader, read_all
 from opportune.stores.extents import warm_up
 from opportune.stores.manifest import FOLDER, BlobInfo, Manifest
 from opportune.stores.runs import DELETED, Batch, Run, hash_key, merge, write_batch
+from opportune.stores.verify import pieces
 
 MAX_RUNS = 4
 _GROWTH = 3
@@ -62,6 +63,11 @@ class RecordStore:
     @property
     def meta(self) -> dict[str, Any]:
         return self._manifest.meta
+
+    @property
+    def disk(self) -> Disk:
+        """Through which its files are read as they are meant."""
+        return self._disk
 
     @property
     def run_count(self) -> int:
@@ -176,6 +182,33 @@ class RecordStore:
                     self._manifest.meta,
                 )
             return True
+
+    def renew(self, is_old: Callable[[str], bool]) -> int:
+        """Write files anew as the disk keeps them today, where ``is_old`` says so of their names; how many.
+        Before anybody reads or writes. O(bytes of those files); after a crash it is the old ones or the
+        new."""
+        done = 0
+        runs, blobs = list(self._runs), dict(self._manifest.blobs)
+        for at, run in enumerate(runs):
+            if is_old(run.info.name):
+                fresh = merge(self._disk, self._new_name("run"), [run], drop_tombstones=False)
+                runs[at] = Run(self._disk, fresh)
+                done += 1
+        for name, info in blobs.items():
+            if is_old(info.file):
+                fresh_name = self._new_name("blob")
+                reader, appender = self._disk.open_read(info.file), self._disk.open_append(fresh_name)
+                for piece in pieces(reader, info.bytes):
+                    appender.append(piece)
+                appender.flush()
+                appender.close()
+                reader.close()
+                blobs[name] = BlobInfo(fresh_name, info.bytes, info.checksum)
+                done += 1
+        if done:
+            known = self._manifest
+            self._swap(tuple(runs), blobs, known.offset, known.highest_offset, known.meta)
+        return done
 
     def _swap(
         self,

@@ -7,10 +7,11 @@ from hashlib import sha256
 
 from opportune.errors import Corrupt
 from opportune.stores.journal import Journal
+from opportune.stores.manifest import Manifest
 from opportune.stores.records import RecordStore
 
 
-def check_agreement(journal: Journal, store: RecordStore, *, where: str = "") -> None:
+def check_agreement(journal: Journal, store: RecordStore | Manifest, *, where: str = "") -> None:
     """Raises Corrupt when the checkpoint has seen entries that the journal does not hold, or when entries
     that the checkpoint has not seen are no longer in the journal."""
     seen = max(store.highest_offset, store.offset - 1)

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from opportune.errors import NotFound
+from opportune.stores.disk import Disk
+
 PIECE_BYTES = 16 << 20
 MOST_FINDINGS = 100
 
@@ -14,9 +17,10 @@ Occurrences = Callable[[bytes, bytes], Iterable[int]]
 
 
 def search(
-    root: Path, needles: Sequence[bytes], occurrences: Occurrences
+    root: Path, needles: Sequence[bytes], occurrences: Occurrences, disk: Disk
 ) -> tuple[int, int, int, list[tuple[str, int]]]:
-    """Look for byte strings (in lower case) in all files under ``root``, which are read in lower case.
+    """Look for byte strings (in lower case) in all files under ``root``, which are read in lower case,
+    through ``disk``: what it opens is searched as it is inside.
 
     Files, bytes, places found, and the first of those. A file that goes away meanwhile is left out. Memory:
     a piece of 16 MB; O(bytes x needles).
@@ -27,7 +31,8 @@ def search(
     for path in _files(root):
         files += 1
         seen: set[tuple[int, bytes]] = set()
-        for start, piece, is_last in _pieces(path, overlap):
+        name = path.relative_to(root).as_posix()
+        for start, piece, is_last in _pieces(disk, name, overlap):
             total += len(piece)
             for needle in needles:
                 for at in occurrences(piece, needle):
@@ -37,7 +42,7 @@ def search(
                     seen.add((start + at, needle))
                     found += 1
                     if len(places) < MOST_FINDINGS:
-                        places.append((str(path.relative_to(root)), start + at))
+                        places.append((name, start + at))
     return files, total, found, places
 
 
@@ -49,19 +54,23 @@ def _files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _pieces(path: Path, overlap: int) -> Iterator[tuple[int, bytes, bool]]:
+def _pieces(disk: Disk, name: str, overlap: int) -> Iterator[tuple[int, bytes, bool]]:
     """(offset, lower-case bytes, whether they are the last); pieces overlap, so that nothing hides between
     two."""
     try:
-        with path.open("rb") as file:
-            start = 0
-            data = file.read(PIECE_BYTES)
-            while data:
-                following = file.read(PIECE_BYTES)
-                yield start, data.lower(), not following
-                if not following:
-                    return
-                start += len(data) - overlap
-                data = data[-overlap:] + following
-    except FileNotFoundError:
+        reader = disk.open_read(name)
+    except NotFound:
         return
+    try:
+        start = at = 0
+        data = reader.read(0, PIECE_BYTES)
+        while data:
+            at += PIECE_BYTES
+            following = reader.read(at, PIECE_BYTES)
+            yield start, data.lower(), not following
+            if not following:
+                return
+            start += len(data) - overlap
+            data = data[-overlap:] + following
+    finally:
+        reader.close()

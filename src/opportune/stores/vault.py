@@ -60,6 +60,9 @@ class Vault:
         self._wrap = AESGCM(master)
         self._pseudonym_key = _derived(master, b"pseudonyms")
         self.signing_key = _derived(master, b"receipts")
+        self.row_key = _derived(master, b"rows")
+        self.state_key = _derived(master, b"state")
+        self.proposals_key = _derived(master, b"proposals")
         self.id = _derived(master, b"id").hex()[:16]
         self._blocks: dict[int, bytearray] = {}
         self._count = len([name for name in disk.list(FOLDER) if name.startswith("keys-")])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opportune.engine import keys
 from opportune.engine.engine import Engine
 from opportune.events.event import Identifier
 from opportune.profiles.person import Person
-from opportune.warehouse.tables import key_of
 
 
-def leaves_in(engine: Engine, segment: str) -> set[int]:
-    """The leaves of everybody in the segment, of whom something is known. O(people), some 30 us each."""
+def leaves_in(engine: Engine, segment: str, key_of: Callable[[str], int]) -> set[int]:
+    """The leaves of everybody in the segment, of whom something is known, as ``key_of`` writes them.
+    O(people), some 30 us each."""
     state, now = engine.state, engine.clock()
     found, done = set[int](), set[Identifier]()
     for key in [key for key, data in state.records.items(keys.LEAF) if data]:

@@ -25,7 +25,7 @@ from opportune.profiles.segments import Segments
 from opportune.warehouse.belonging import leaves_in
 from opportune.warehouse.fairness import Audit, audit, fields
 from opportune.warehouse.report import Report, report
-from opportune.warehouse.tables import FILE, FOLDER, Tables, connect
+from opportune.warehouse.tables import FILE, FOLDER, Tables, open_tables
 
 SLICE = 500
 """Entries taken in at a time while a server answers others: some tens of milliseconds."""
@@ -70,8 +70,10 @@ class Reports:
     @property
     def tables(self) -> Tables:
         if self._tables is None:
-            self._tables = Tables(
-                connect(self._path), self.engine.workspace.fence.hidden("context", "exports")
+            self._tables = open_tables(
+                self._path,
+                self.engine.entries.with_vault().row_key,
+                self.engine.workspace.fence.hidden("context", "exports"),
             )
         return self._tables
 
@@ -150,7 +152,7 @@ class Reports:
                 seen=experiment or placement or None,
                 remedy="let an experiment or a holdout run",
             )
-        belonging = leaves_in(self.engine, segment) if segment else None
+        belonging = leaves_in(self.engine, segment, self.tables.key_of) if segment else None
         if not segment:
             asked = [one for one in asked if by in fields(connection, one.id)] or asked[:1]
         return [

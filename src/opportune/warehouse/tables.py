@@ -1,8 +1,9 @@
 """Exposures, events and people as DuckDB tables that follow the journal: each entry once, whatever happens.
 
 Rows and the offset that they reach are written in one transaction; a follower that dies goes on where the
-last whole one ended. The tables hold hashes of identifiers, never the identifiers. Rows of people who do not
-allow to be measured wait in tables beside, which no report reads, until they do.
+last whole one ended. The tables hold pseudonyms under a key of the vault, never identifiers: whoever has the
+file and a list of addresses cannot tell who is in it. Rows of people who do not allow to be measured wait in
+tables beside, which no report reads, until they do.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from opportune.engine.entries import Entry
 from opportune.errors import NotInstalled
 from opportune.events.consent import NOTHING, statement_of
 from opportune.events.event import Event
+from opportune.privacy.needles import names_somebody
 from opportune.privacy.sealing import Erased
 from opportune.profiles.consent.policy import Use
 
 FOLDER = "derived"
 FILE = "experiments.duckdb"
+FORMAT = 2
+"""A file of another format, or with pseudonyms under another key, is made anew from the journal."""
 _MEASURE = int(Use.MEASURE)
 BATCH = 50_000
 """Entries per transaction."""
@@ -37,6 +41,7 @@ ComponentOf = Callable[[str], Iterable[str]]
 """The identifiers of the person that an identifier belongs to, strongest first."""
 
 _TABLES = """
+create table if not exists made (format integer, key varchar);
 create table if not exists reached (seq bigint);
 create table if not exists exposures (
     seq bigint, time bigint, leaf ubigint, unit ubigint, session ubigint, experiment varchar, arm varchar,
@@ -51,13 +56,13 @@ alter table held_events add column if not exists order_key ubigint default 0;
 """
 
 
-def key_of(text: str) -> int:
-    """An identifier as the tables hold it: 64 bits; 0 for none."""
-    return (
-        int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-        if text
-        else 0
-    )
+def key_of(text: str, key: bytes = b"") -> int:
+    """An identifier as the tables hold it: 64 bits, keyed BLAKE2b; 0 for none. 1.3 us. Without a key whoever
+    has a list of identifiers finds them again: only for tables in memory."""
+    if not text:
+        return 0
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=8, key=key).digest(), "big")
 
 
 def connect(path: Path | None, threads: int = 2) -> Any:
@@ -81,13 +86,34 @@ def connect(path: Path | None, threads: int = 2) -> Any:
     return connection
 
 
+def open_tables(path: Path | None, key: bytes, hidden: Collection[str] = ()) -> Tables:
+    """The tables of a file, empty where it was of another format or key. Raises :class:`NotInstalled`."""
+    made = (FORMAT, blake2b(b"made", digest_size=8, key=key).hexdigest())
+    connection = connect(path)
+    found = connection.execute("select format, key from made").fetchone()
+    if found != made:
+        if path is not None:
+            # A table that is dropped leaves its bytes in the file.
+            connection.close()
+            path.unlink()
+            path.with_name(path.name + ".wal").unlink(missing_ok=True)
+            connection = connect(path)
+        connection.execute("insert into made values (?, ?)", made)
+    return Tables(connection, hidden, key)
+
+
 class Tables:
     """The derived tables in one DuckDB file. One writer."""
 
-    def __init__(self, connection: Any, hidden: Collection[str] = ()) -> None:
-        """``hidden`` names of the context are no dimensions of reports."""
+    def __init__(self, connection: Any, hidden: Collection[str] = (), key: bytes = b"") -> None:
+        """``hidden`` names of the context are no dimensions of reports; ``key`` makes the pseudonyms."""
         self.connection = connection
         self._hidden = hidden
+        self._key = key
+
+    def key_of(self, text: str) -> int:
+        """The pseudonym of an identifier, a session or an order in these tables; 0 for none."""
+        return key_of(text, self._key)
 
     @property
     def reached(self) -> int:
@@ -131,13 +157,14 @@ class Tables:
                 if entry.identifiers and statement_of(entry) is not NOTHING:
                     asked.update(entry.identifiers)
                 if entry.identifiers and not entry.withheld & _MEASURE:
-                    events.append(_event_row(seq, entry))
+                    events.append(_event_row(seq, entry, self.key_of))
                     if len(entry.identifiers) > 1:
                         linked.update(entry.identifiers)
             elif type(entry) is DecisionRecord and entry.assignments:
-                exposures += _exposure_rows(seq, entry, self._hidden)
+                exposures += _exposure_rows(seq, entry, self.key_of, self._hidden)
                 asked.update(entry.identifiers[:1])
         people: dict[int, int] = {}
+        key_of = self.key_of
         for identifier in linked if component_of is not None else ():
             if key_of(identifier) in people:
                 continue
@@ -162,6 +189,7 @@ class Tables:
 
     def _hold(self, asked: set[str], component_of: ComponentOf, may_measure: MayMeasure) -> None:
         """Put the rows of these people where they belong now."""
+        key_of = self.key_of
         leaves: dict[bool, set[int]] = {True: set(), False: set()}
         for identifier in asked:
             members = [key_of(member) for member in component_of(identifier)]
@@ -184,7 +212,7 @@ class Tables:
     def erase(self, identifiers: Iterable[str]) -> int:
         """Take out every row of these leaves, for good; how many rows there were."""
         connection = self.connection
-        leaves = [key_of(identifier) for identifier in identifiers]
+        leaves = [self.key_of(identifier) for identifier in identifiers]
         connection.execute("begin")
         try:
             rows = 0
@@ -242,14 +270,19 @@ _EXPOSURE_TYPES = (
 _EVENT_TYPES = (np.int64, np.int64, np.uint64, np.uint64, object, np.float64, np.int64, np.uint64)
 
 
-def _exposure_rows(seq: int, record: DecisionRecord, hidden: Collection[str] = ()) -> list[tuple[Any, ...]]:
-    """The arms that the decision exposed somebody to; what was shipped or removed is no exposure."""
+def _exposure_rows(
+    seq: int, record: DecisionRecord, key_of: Callable[[str], int], hidden: Collection[str]
+) -> list[tuple[Any, ...]]:
+    """The arms that the decision exposed somebody to; what was shipped or removed is no exposure. What of the
+    context names somebody is no dimension."""
     leaf = key_of(record.identifiers[0]) if record.identifiers else 0
     session = key_of(record.session_id)
     context = {
         name: str(value)
         for name, value in record.context.items()
-        if isinstance(value, str | bool) and name not in hidden
+        if isinstance(value, str | bool)
+        and name not in hidden
+        and not (isinstance(value, str) and names_somebody(value, record.identifiers))
     }
     dimensions = msgspec.json.encode({"placement": record.placement, **context}).decode()
     return [
@@ -262,7 +295,7 @@ def _exposure_rows(seq: int, record: DecisionRecord, hidden: Collection[str] = (
     ]  # fmt: skip
 
 
-def _event_row(seq: int, event: Event) -> tuple[Any, ...]:
+def _event_row(seq: int, event: Event, key_of: Callable[[str], int]) -> tuple[Any, ...]:
     value = event.value
     if value is None:
         value = sum(line.price * line.quantity for line in event.lines if line.price is not None)
