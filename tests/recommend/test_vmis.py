@@ -205,8 +205,24 @@ def test_weights_of_returning_follow_what_people_do() -> None:
         (100 + 100 * 0.5) / (300 + 100) / 0.5,
         (20 + 100 * 0.1) / (100 + 100) / 0.1,
     )
-    assert return_scales(config, Returns(10**6, 10**6, 10**6, 10**6)) == (1.0, 4.0)
+    assert return_scales(config, Returns(10**6, 10**6, 10**6, 10**6)) == (pytest.approx(2.0, abs=1e-3), 4.0)
+    rarely = SessionKnnConfig(stay_share=0.01, return_share=0.01)
+    assert return_scales(rarely, Returns(10**6, 10**6, 10**6, 10**6)) == (8.0, 4.0)
     assert return_scales(SessionKnnConfig(stay_share=0.0, return_share=0.0), counted) == (1.0, 1.0)
+
+
+def test_items_that_nobody_clicked_are_returned_to_as_well() -> None:
+    source = small(revisit=0.1, revisit_decay=0.5, revisit_power=1.0)
+    source.update(interactions([(0, 1, 0), (0, 2, 0)]))
+    alone = source.recommend(query(7, 8, 8))
+    assert alone.item.tolist() == [8, 7]
+    assert alone.score.tolist() == pytest.approx([0.1 * 2, 0.1 * 0.5**2])
+    assert alone.because.tolist() == [8, 7]
+    # After the item 1 the neighbour says 2; shares of the whole score go to what was seen.
+    among = source.recommend(query(7, 1))
+    assert among.item.tolist()[-1] == 7
+    whole = 1.0 + 0.5  # 1 itself, and 2 one step after it
+    assert among.score.tolist()[-1] == pytest.approx(whole * 0.1 * 0.5)
 
 
 def test_where_nobody_stays_the_newest_item_is_not_proposed_first() -> None:

@@ -124,7 +124,7 @@ class SessionKnn:
     def _weigh_returns(self) -> None:
         """In place: the kernel reads these tables by address. About 2 us."""
         newest, others = return_scales(self.config, Returns(*self.index.counters[CONTINUED:].tolist()))
-        self._weights.seen[0] = self.config.seen_last * newest
+        self._weights.seen[0] = self.config.seen_last * min(newest, 1.0)
         np.multiply(self._revisit, others, out=self._weights.revisit)
         self._weights.revisit[0] = self.config.revisit * newest
 

@@ -97,16 +97,17 @@ def recommend(
 
     ``clicks`` is everything that was recorded, oldest first; only the newest ``capacity_clicks`` count.
     """
+    if not clicks:
+        return []
     table = weights(config, _returns(clicks, config.capacity_clicks))
     history = _History(clicks, config)
     query = list(query[-MAX_SESSION:])
     back_of: dict[int, int] = {}
     for back, item in enumerate(reversed(query)):
-        if item in history.of_item:
-            back_of.setdefault(item, back)
+        back_of.setdefault(item, back)
 
     terms = []
-    for item, back in list(back_of.items())[: config.last_items]:
+    for item, back in [(i, b) for i, b in back_of.items() if i in history.of_item][: config.last_items]:
         weight = (len(query) - back) / len(query) if config.linear_positions else table.position[back]
         terms.append(Term(item, weight, table.anchor[back], item))
     score, share = _gather(history, terms, config.recent_sessions, config.neighbours)
@@ -124,6 +125,7 @@ def recommend(
     total = 0.0
     for value in score.values():
         total += value
+    total = total or 1.0
     for item, back in back_of.items():
         prior = total * table.revisit[back] * table.times[query.count(item)]
         score[item] = score.get(item, 0.0) * table.seen[back] + prior

@@ -398,14 +398,14 @@ def query_index(
     most_sessions, most_neighbours, last_items, linear, echo_items, echo_sessions, echo_neighbours = sizes
     length = len(query)
 
-    # The distinct items of the session that are known, newest first, and how often each is in it.
+    # The distinct items of the session, newest first, and how often each is in it.
     known = np.empty(MAX_SESSION, np.int32)
     back_of_known = np.empty(MAX_SESSION, np.int32)
     times = np.zeros(MAX_SESSION, np.int32)
     distinct = 0
     for back in range(length):
         i = query[length - 1 - back]
-        if i < 0 or i >= len(items) or items[i, ITEM_CLICKS] == 0:
+        if i < 0 or i >= len(items):
             continue
         at = 0
         while at < distinct and known[at] != i:
@@ -415,20 +415,28 @@ def query_index(
             back_of_known[at] = back
             distinct += 1
         times[at] += 1
-    if distinct == 0:
+    if distinct == 0 or index.counters[APPENDED] == 0:
         return 0
 
-    q = min(distinct, last_items)
-    weight = np.empty(q, np.float64)
-    loudness = np.empty(q, np.float64)
-    for j in range(q):
+    # Those that anybody clicked ask for neighbours.
+    asks = np.empty(last_items, np.int32)
+    weight = np.empty(last_items, np.float64)
+    loudness = np.empty(last_items, np.float64)
+    q = 0
+    for j in range(distinct):
+        if items[known[j], ITEM_CLICKS] == 0 or q == last_items:
+            continue
         back = back_of_known[j]
-        weight[j] = (length - back) / length if linear else weights.position[back]
-        loudness[j] = weights.anchor[back]
-    touched = gather(
-        index, scratch, weights, rarity, steps_per_click, most_sessions, most_neighbours,
-        known[:q], weight, loudness, np.arange(q).astype(np.int32), score, 0, 0,
-    )  # fmt: skip
+        asks[q] = known[j]
+        weight[q] = (length - back) / length if linear else weights.position[back]
+        loudness[q] = weights.anchor[back]
+        q += 1
+    touched = 0
+    if q > 0:
+        touched = gather(
+            index, scratch, weights, rarity, steps_per_click, most_sessions, most_neighbours,
+            asks[:q], weight[:q], loudness[:q], np.arange(q).astype(np.int32), score, 0, 0,
+        )  # fmt: skip
     _to_unit(score, item, touched, items, rarity)
 
     # The echo: what the sessions nearest to the best new candidates say.
@@ -463,6 +471,8 @@ def query_index(
     total = 0.0
     for t in range(touched):
         total += score[t]
+    if total == 0.0:
+        total = 1.0
     for j in range(distinct):
         t = slot_of(slot_of_item, item, touched, known[j])
         if t == touched:
@@ -476,7 +486,7 @@ def query_index(
         t = scratch.chosen[rank]
         out_item[rank] = item[t]
         out_score[rank] = score[t]
-        out_because[rank] = known[_loudest(share, t, q)]
+        out_because[rank] = asks[_loudest(share, t, q)] if q > 0 else item[t]
         for j in range(distinct):
             if known[j] == item[t]:
                 out_because[rank] = item[t]
