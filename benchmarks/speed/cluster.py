@@ -25,7 +25,6 @@ import numpy as np
 import psutil
 import redis
 from benchmarks.speed.machine import describe
-from confluent_kafka import Producer
 from scripts.cluster.kafka import Kafka
 from scripts.cluster.parts import Parts, free_port
 from scripts.cluster.recorded import recorded
@@ -34,15 +33,16 @@ from scripts.cluster.settled import settle
 
 from benchmarks import documents
 from opportune import Engine
-from opportune.engine import entries
 from opportune.engine.workspace import load_workspace
 from opportune.events.event import Event
 from opportune.events.segment import normalize
 from opportune.profiles.schema import ProfileSchema
-from opportune.streams import leaf_fold
+from opportune.streams import leaf_fold, packs
 from opportune.streams.config import ClusterConfig, KafkaConfig, RedisConfig
-from opportune.streams.decoded import Decoded
 from opportune.streams.engine import ClusterEngine
+from opportune.streams.folding import Leaves
+from opportune.streams.log import KafkaLog
+from opportune.streams.marks import mark_of, with_mark
 from opportune.streams.topics import Topics, ensure
 
 DOCUMENTS = (Path("docs/decisions/0006-stream-engine.md"), Path("docs/explanation/cluster.md"))
@@ -98,27 +98,31 @@ def typed(calls: Sequence[dict[str, Any]]) -> list[Event]:
     return [normalize(call, kind=None, source="bench", received=RECEIVED) for call in calls]
 
 
-def produce(config: ClusterConfig, topics: Topics, events: Sequence[Event]) -> None:
-    producer = Producer({**config.kafka.client(), "acks": "all", "linger.ms": 20, "compression.type": "lz4"})
-    for event in events:
-        while True:
-            try:
-                producer.produce(topics.events, entries.encode(event), key=event.leaf.encode())
-                break
-            except BufferError:
-                producer.poll(0.1)
-    producer.flush()
+def produce(config: ClusterConfig, topics: Topics, events: Sequence[Event], *, group: int = 64) -> None:
+    """As a gateway whose flushes hold ``group`` events."""
+    door = KafkaLog(config, topics)
+    for start in range(0, len(events), group):
+        for event in events[start : start + group]:
+            door.append(event)
+        door.send()
+        while door.waiting > 1_000:
+            time.sleep(0.01)
+            door.poll()
+    door.flush()
 
 
-def worker_cpu(bench: Bench, name: str, events: Sequence[Event], **more: Any) -> dict[str, float]:
-    """CPU of the workers for a stream that waits for them, per event; all threads."""
+def worker_cpu(
+    bench: Bench, name: str, events: Sequence[Event], *, group: int = 64, **more: Any
+) -> dict[str, float]:
+    """CPU of the workers for a stream that waits for them, per event; all threads. ``group`` events came to
+    the gateway at once."""
     config, topics = bench.cluster(name, **more)
     with bench.playing(name, "fold") as fold, bench.playing(name, "identity") as identity:
-        produce(config, topics, events[:500])
+        produce(config, topics, events[:500], group=group)
         settle(config, topics)
         before = {worker: sum(worker.cpu_times()[:2]) for worker in (fold, identity)}
         started = time.monotonic()
-        produce(config, topics, events[500:])
+        produce(config, topics, events[500:], group=group)
         settle(config, topics, within_s=300)
         count = len(events) - 500
         used = {worker: sum(worker.cpu_times()[:2]) - before[worker] for worker in before}
@@ -130,19 +134,35 @@ def worker_cpu(bench: Bench, name: str, events: Sequence[Event], **more: Any) ->
         }
 
 
-def own_fold(events: Sequence[Event]) -> float:
-    """CPU of our part of a fold worker alone, per event: decode, fold, encode; no engine, no servers."""
-    schema, kept = ProfileSchema.default(), dict[bytes, bytes]()
-    decoded = Decoded(schema)
-    raw = [(event.leaf.encode(), entries.encode(event)) for event in events]
+class InMemory:
+    """The state of one partition, without the engine."""
+
+    def __init__(self) -> None:
+        self.held: dict[bytes, bytes] = {}
+        self.get_bytes = self.held.get
+        self.set_bytes = self.held.__setitem__
+
+
+def own_fold(events: Sequence[Event], each: int = 16) -> float:
+    """CPU of our part of a fold worker alone, per event: decode, fold, encode; no engine, no servers.
+    A commit every ``each`` events."""
+    schema, state = ProfileSchema.default(), InMemory()
+    leaves = Leaves(schema)
+    packed = [
+        packs.encode([(event.received, event) for event in events[start : start + each]])
+        for start in range(0, len(events), each)
+    ]
     started = time.process_time()
-    for seq, (name, data) in enumerate(raw, 1):
-        event = entries.decode(data)
-        assert isinstance(event, Event)
-        leaf = decoded.take(name, kept.get(name, b""))
-        leaf_fold.fold_event(schema, leaf, event, seq)
-        kept[name] = decoded.encode(name, leaf)
-    return 1e6 * (time.process_time() - started) / len(raw)
+    for offset, pack in enumerate(packed):
+        for place, (_, event) in enumerate(packs.entries_of(pack)):
+            assert isinstance(event, Event)
+            name = event.leaf.encode()
+            held = leaves.take(name, state)  # type: ignore[arg-type]  # all of a State that leaves ask for
+            held.marks = with_mark(held.marks, mark_of(event.source, event.message_id))
+            leaf_fold.fold_event(schema, held.leaf, event, packs.sequence(offset, place))
+            leaves.keep(name, held, state)  # type: ignore[arg-type]  # as above
+        leaves.encoded()
+    return 1e6 * (time.process_time() - started) / len(events)
 
 
 def visible(bench: Bench, rate: float, seconds: float) -> dict[str, float]:
@@ -289,6 +309,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     events = typed(recorded(options.people))
     wanted: dict[str, Callable[[], Any]] = {
         "own_fold_us": lambda: own_fold(events),
+        "alone": lambda: worker_cpu(bench, "one", events, commit_s=0.1, group=1),
         "exactly_once": lambda: worker_cpu(bench, "eos", events, commit_s=0.1),
         "at_least_once": lambda: worker_cpu(bench, "alo", events, commit_s=0.1, exactly_once=False),
         "visible": lambda: visible(bench, 200.0, options.seconds),

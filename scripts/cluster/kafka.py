@@ -15,12 +15,16 @@ JAVA = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class Kafka:
-    """Brokers that are controllers as well; data and logs under the parts' folder."""
+    """Brokers that are controllers as well; data and logs under the parts' folder. Clients reach them at
+    ``host``."""
 
-    def __init__(self, parts: Parts, *, brokers: int = 1, jars: Path | None = None) -> None:
+    def __init__(
+        self, parts: Parts, *, brokers: int = 1, jars: Path | None = None, host: str = "127.0.0.1"
+    ) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         self._parts = parts
         self._brokers = brokers
+        self._host = host
         self._jars = jars or cache / "opportune" / "kafka"
 
     def up(self) -> str:
@@ -34,11 +38,11 @@ class Kafka:
             return str(running["kafka-1"]["address"])
         ports = {node: (free_port(), free_port()) for node in range(1, self._brokers + 1)}
         voters = ",".join(f"{node}@127.0.0.1:{controller}" for node, (_, controller) in ports.items())
-        address = ",".join(f"127.0.0.1:{broker}" for broker, _ in ports.values())
+        address = ",".join(f"{self._host}:{broker}" for broker, _ in ports.values())
         for node, (broker, controller) in ports.items():
             self._start(java, node, broker, controller, voters, address)
         for node, (broker, _) in ports.items():
-            self._parts.wait(f"kafka-{node}", lambda port=broker: listens(port))  # type: ignore[misc]  # binds now
+            self._parts.wait(f"kafka-{node}", lambda port=broker: listens(port, self._host))  # type: ignore[misc]  # binds now
         return address
 
     def _start(self, java: str, node: int, broker: int, controller: int, voters: str, address: str) -> None:
@@ -49,8 +53,8 @@ class Kafka:
             "process.roles": "broker,controller",
             "node.id": node,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
+            "listeners": f"PLAINTEXT://{self._host}:{broker},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self._host}:{broker}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": data / "log",
             "default.replication.factor": copies,

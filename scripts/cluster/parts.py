@@ -28,6 +28,7 @@ class Parts:
         self.folder = folder.absolute()
         self._file = self.folder / "parts.json"
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, tuple[Sequence[str], str, str | None]] = {}
 
     def running(self) -> dict[str, dict[str, Any]]:
         """The parts whose process is alive."""
@@ -61,8 +62,14 @@ class Parts:
                 start_new_session=True,
             )
         self._children[process.pid] = process
+        self._started[name] = command, address, user
         self._remember(name, {"pid": process.pid, "address": address})
         return process.pid
+
+    def again(self, name: str) -> int:
+        """Start a part that ended as it was started by this object; its process id."""
+        command, address, user = self._started[name]
+        return self.start(name, command, address, user=user)
 
     def wait(self, name: str, ready: Callable[[], bool]) -> None:
         """Until ``ready`` says so.
@@ -137,7 +144,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as one:
         one.settimeout(0.2)
-        return one.connect_ex(("127.0.0.1", port)) == 0
+        return one.connect_ex((host, port)) == 0

@@ -8,8 +8,9 @@ from scripts.cluster.parts import Parts, free_port, listens, needed
 
 
 class Redis:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, host: str = "127.0.0.1") -> None:
         self._parts = parts
+        self._host = host
 
     def up(self) -> str:
         """Start it unless it runs; its URL."""
@@ -22,9 +23,9 @@ class Redis:
         data = self._parts.folder / "redis"
         data.mkdir(parents=True, exist_ok=True)
         port = free_port()
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)]
-        command += ["--appendonly", "yes", "--save", "", "--daemonize", "no"]
-        url = f"redis://127.0.0.1:{port}/0"
+        command = [program, "--port", str(port), "--bind", self._host, "--dir", str(data)]
+        command += ["--appendonly", "yes", "--save", "", "--daemonize", "no", "--protected-mode", "no"]
+        url = f"redis://{self._host}:{port}/0"
         self._parts.start("redis", command, url)
-        self._parts.wait("redis", lambda: listens(port))
+        self._parts.wait("redis", lambda: listens(port, self._host))
         return url

@@ -8,9 +8,10 @@ import pytest
 
 from opportune.errors import Corrupt
 from opportune.streams.positions import Positions
+from opportune.streams.tail import Reached
 
-BEFORE = {("t.journal", 0): 5, ("t.journal", 1): 7}
-AFTER = {("t.journal", 0): 8, ("t.journal", 1): 7, ("t.items", 0): 1}
+BEFORE = {("t.journal", 0): (5, 0), ("t.journal", 1): (7, 3)}
+AFTER = {("t.journal", 0): (8, 0), ("t.journal", 1): (7, 5), ("t.items", 0): (1, 0)}
 
 
 def test_it_begins_with_nothing(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_it_begins_with_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("next_seq", "expected"), [(13, BEFORE), (13 + 4, AFTER), (13 + 5, AFTER)])
 def test_the_journals_end_says_whether_the_last_step_was_taken(
-    tmp_path: Path, next_seq: int, expected: dict[tuple[str, int], int]
+    tmp_path: Path, next_seq: int, expected: Reached
 ) -> None:
     Positions(tmp_path).begin(13, 4, BEFORE, AFTER)
     assert Positions(tmp_path).reached(next_seq) == expected

@@ -15,12 +15,12 @@ FILE = "followed.json"
 
 class _Step(msgspec.Struct):
     """One commit group: the journal's next sequence number before it, how many entries it has, and the
-    offsets before and after it, as ``[topic, partition, offset]``."""
+    offsets before and after it, as ``[topic, partition, offset, entries had of that message]``."""
 
     base: int
     count: int
-    before: list[tuple[str, int, int]]
-    after: list[tuple[str, int, int]]
+    before: list[tuple[str, int, int, int]]
+    after: list[tuple[str, int, int, int]]
 
 
 class Positions:
@@ -54,9 +54,9 @@ class Positions:
                 remedy="begin again with an empty data folder",
             ) from error
         if next_seq >= step.base + step.count:
-            return {(topic, number): offset for topic, number, offset in step.after}
+            return _by_part(step.after)
         if next_seq == step.base:
-            return {(topic, number): offset for topic, number, offset in step.before}
+            return _by_part(step.before)
         raise Corrupt(
             f"the journal ends at {next_seq}, but Kafka was followed to {step.base}",
             seen=str(self._path),
@@ -64,5 +64,9 @@ class Positions:
         )
 
 
-def _listed(reached: Reached) -> list[tuple[str, int, int]]:
-    return [(topic, number, offset) for (topic, number), offset in sorted(reached.items())]
+def _listed(reached: Reached) -> list[tuple[str, int, int, int]]:
+    return [(topic, number, *at) for (topic, number), at in sorted(reached.items())]
+
+
+def _by_part(listed: list[tuple[str, int, int, int]]) -> Reached:
+    return {(topic, number): (offset, had) for topic, number, offset, had in listed}

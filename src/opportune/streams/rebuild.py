@@ -13,7 +13,7 @@ from opportune.streams.marks import unpacked
 from opportune.streams.serving_copy import END, LEAF, ServingCopy, stamped
 from opportune.streams.topics import Topics
 
-RECORD_SUFFIX = b"|l"
+BAR = b"|"
 """How Quix Streams keys our record in a changelog: the message's key, a bar, the state's key."""
 
 AT_ONCE = 5_000
@@ -42,8 +42,8 @@ def rebuild(
     for role, topic, kind in (("fold", topics.events, LEAF), ("identity", topics.ends, END)):
         newest: dict[bytes, bytes] = {}
         for key, value in _records(config, changelog(config, role, topic)):
-            identifier = key.removesuffix(RECORD_SUFFIX)
-            data = unpacked(value)[1] if kind == LEAF else value
+            identifier = key.partition(BAR)[2]
+            data = unpacked(value)[1]
             if data:
                 newest[copy.key(kind, identifier)] = stamped(schema.decode(data).offset, data)
             count += 1

@@ -11,9 +11,9 @@ from heapq import heapify, heappop, heapreplace
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from opportune.engine import entries
 from opportune.engine.entries import Entry
 from opportune.errors import StorageError
+from opportune.streams import packs
 from opportune.streams.config import ClusterConfig
 
 log = logging.getLogger("opportune.streams")
@@ -28,11 +28,15 @@ PATIENCE_S = 5.0
 
 MOST_HELD = 200_000
 
-_Waiting = tuple[int, str, int, int, bytes, float]
-"""When a gateway received it, topic, partition, offset, entry, when it came here; handed on in this order."""
+_Waiting = tuple[int, str, int, int, int, int, msgspec.Raw, float]
+"""When a gateway received it, topic, partition, offset, place in the message, how many come after it there,
+entry, when it came here; handed on in this order."""
 
-Reached = dict[tuple[str, int], int]
-"""Topic and partition -> the offset to read next."""
+Reached = dict[tuple[str, int], tuple[int, int]]
+"""Topic and partition -> the offset to read next, and how many entries of that message were had before."""
+
+Ends = dict[tuple[str, int], int]
+"""Topic and partition -> one past the last message."""
 
 
 class Tail:
@@ -67,7 +71,7 @@ class Tail:
         known = self._consumer.list_topics(timeout=10).topics
         self.taken: Reached = dict(start or {})
         self._parts = [
-            TopicPartition(topic, number, self.taken.get((topic, number), OFFSET_BEGINNING))
+            TopicPartition(topic, number, self.taken.get((topic, number), (OFFSET_BEGINNING, 0))[0])
             for topic in topics
             for number in known[topic].partitions
         ]
@@ -92,14 +96,19 @@ class Tail:
             assert number is not None
             assert offset is not None
             assert value is not None, "nothing here is compacted"
-            self._waiting[topic, number].append((message.timestamp()[1], topic, number, offset, value, now))
-        for _, topic, number, offset, data, _ in self._next():
+            had = self.taken.get((topic, number), (0, 0))
+            pack, skipped = packs.split(value), had[1] if had[0] == offset else 0
+            self._waiting[topic, number].extend(
+                (at, topic, number, offset, place, len(pack) - place - 1, raw, now)
+                for place, (at, raw) in enumerate(pack)
+                if place >= skipped
+            )
+        for _, topic, number, offset, place, left, raw, _ in self._next():
             self.read += 1
-            self.taken[topic, number] = offset + 1
-            try:
-                yield entries.decode(data)
-            except msgspec.MsgspecError as error:
-                log.error("a message that is no entry was passed over: %s", error)
+            self.taken[topic, number] = (offset, place + 1) if left else (offset + 1, 0)
+            entry = packs.read(raw)
+            if entry is not None:
+                yield entry
 
     def _next(self) -> Iterator[_Waiting]:
         """Merge the partitions by time. While all have something here the merge is exact; when one has run
@@ -112,7 +121,7 @@ class Tail:
         crowded = sum(map(len, self._waiting.values())) > MOST_HELD
         while heads:
             head = heads[0]
-            if now - head[5] < patience and not crowded:
+            if now - head[-1] < patience and not crowded:
                 return
             held = self._waiting[head[1], head[2]]
             held.popleft()
@@ -144,14 +153,14 @@ class Tail:
             behind += max(0, high - max(part.offset, 0))
         return behind
 
-    def ends(self) -> Reached:
+    def ends(self) -> Ends:
         """Where every partition ends now."""
         return {
             (p.topic, p.partition): self._consumer.get_watermark_offsets(p, timeout=10)[1]
             for p in self._parts
         }
 
-    def reached(self, ends: Reached) -> bool:
+    def reached(self, ends: Ends) -> bool:
         """Whether everything before ``ends`` has been read and handed on."""
         return not any(self._waiting.values()) and all(
             part.offset >= ends[part.topic, part.partition]

@@ -17,10 +17,10 @@ MOST_PATIENT_S = 15.0
 
 
 class Topics(msgspec.Struct, frozen=True):
-    """``events`` is what gateways and decisions publish, keyed by the strongest identifier, and may hold an
+    """``events`` is what gateways and decisions publish, placed by the strongest identifier, and may hold an
     event twice. ``journal`` is what the fold workers accepted, each entry once. ``ends`` tells the other
-    identifiers of an event about it, keyed by them. ``items`` is the catalogue's own updates, ``account``
-    tallies and dead letters."""
+    identifiers of an event about it, placed by them. ``items`` is the catalogue's own updates, ``account``
+    tallies and dead letters. Messages are :mod:`~opportune.streams.packs`."""
 
     events: str
     journal: str

@@ -1,0 +1,184 @@
+"""What happens to one message of a worker: its entries are folded into their leaves and sent on.
+
+A leaf is encoded once per commit, however many of its events came in between: until then it is at hand, and
+the state holds a token in its place, which is there only as long as that commit can succeed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from itertools import count
+from typing import Any
+
+import msgspec
+from quixstreams import message_context
+from quixstreams.state import State
+
+from opportune.decide.request import DecisionRecord
+from opportune.engine.entries import Entry
+from opportune.events.event import Event
+from opportune.profiles.leaf import Leaf
+from opportune.profiles.schema import ProfileSchema
+from opportune.streams import leaf_fold, packs
+from opportune.streams.marks import FORMAT, has, mark_of, packed, unpacked, with_mark
+from opportune.streams.serving_copy import stamped
+from opportune.streams.shards import Shards
+from opportune.streams.topics import Topics
+
+STATELESS = b"m:"
+"""Begins the state's key for messages of no person: only that they were here before is kept."""
+
+
+class Out(msgspec.Struct, frozen=True, gc=False):
+    """One message to send on."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+class Held:
+    """A leaf as it is, with the messages that it has had, and the bytes that the state has in its place."""
+
+    __slots__ = ("leaf", "marks", "record", "state")
+
+    def __init__(self, state: State[bytes, Any], record: bytes, marks: bytes, leaf: Leaf) -> None:
+        self.state = state
+        self.record = record
+        self.marks = marks
+        self.leaf = leaf
+
+
+class Leaves:
+    """The leaves that a worker works on, by identifier. What is held is believed only when the state holds
+    exactly the bytes that belong to it, so a commit that failed or a partition that moved is never seen."""
+
+    def __init__(self, schema: ProfileSchema, capacity: int = 20_000) -> None:
+        self._schema = schema
+        self._capacity = capacity
+        self._held: OrderedDict[bytes, Held] = OrderedDict()
+        self._changed: dict[bytes, Held] = {}
+        self._tokens = count()
+
+    def take(self, key: bytes, state: State[bytes, Any]) -> Held:
+        """The leaf, the caller's to change; after which :meth:`keep`."""
+        record = state.get_bytes(key)
+        held = self._changed.get(key) or self._held.get(key)
+        if held is not None and held.record == record:
+            return held
+        if record is None:
+            return Held(state, b"", b"", self._schema.zero())
+        marks, data = unpacked(record)
+        return Held(state, record, marks, self._schema.decode(data) if data else self._schema.zero())
+
+    def keep(self, key: bytes, held: Held, state: State[bytes, Any]) -> None:
+        """It was changed: the next commit has it."""
+        if self._changed.get(key) is not held:
+            held.state = state
+            held.record = FORMAT + b"token %d" % next(self._tokens)
+            state.set_bytes(key, held.record)
+            self._changed[key] = held
+
+    def encoded(self) -> dict[bytes, bytes]:
+        """What has changed since the last commit, written into the state; by identifier, as the serving copy
+        holds it."""
+        out = {}
+        for key, held in self._changed.items():
+            data = self._schema.encode(held.leaf)
+            held.record = packed(held.marks, data)
+            held.state.set_bytes(key, held.record)
+            out[key] = stamped(held.leaf.offset, data)
+            self._held[key] = held
+            self._held.move_to_end(key)
+        self._changed.clear()
+        while len(self._held) > self._capacity:
+            self._held.popitem(last=False)
+        return out
+
+    def forget(self) -> None:
+        """The commit did not happen, and what was folded for it will come again."""
+        self._changed.clear()
+
+
+class Folding:
+    """A pack of ``events``: entries that were there before are dropped, the others folded and sent on."""
+
+    def __init__(self, schema: ProfileSchema, topics: Topics, shards: Shards) -> None:
+        self._schema = schema
+        self._shards = shards
+        self._journal = topics.journal
+        self._ends = topics.ends
+        self.leaves = Leaves(schema)
+
+    def __call__(
+        self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
+    ) -> list[Out]:
+        found = packs.entries_of(value)
+        offset = message_context().offset
+        accepted: list[tuple[int, Entry]] = []
+        ends: dict[int, list[tuple[bytes, Event]]] = {}
+        for place, (time, entry) in enumerate(found):
+            if self._fold(entry, packs.sequence(offset, place), state):
+                accepted.append((time, entry))
+                if type(entry) is Event and len(entry.identifiers) > 1:
+                    self._tell(entry, ends)
+        if not accepted:
+            return []
+        passed_on = value if len(accepted) == len(found) else packs.encode(accepted)
+        out = [Out(self._journal, key, passed_on)]
+        out += [Out(self._ends, self._shards.keys[shard], packs.encode(pack)) for shard, pack in ends.items()]
+        return out
+
+    def _fold(self, entry: Entry, seq: int, state: State[bytes, Any]) -> bool:
+        """Whether it was not there before."""
+        if type(entry) is Event:
+            return self._event(entry, seq, state)
+        if type(entry) is DecisionRecord and entry.identifiers:
+            name = entry.identifiers[0].encode("utf-8", "surrogatepass")
+            held = self.leaves.take(name, state)
+            leaf_fold.fold_decision(self._schema, held.leaf, entry, seq)
+            self.leaves.keep(name, held, state)
+        return True
+
+    def _event(self, event: Event, seq: int, state: State[bytes, Any]) -> bool:
+        mark = mark_of(event.source, event.message_id)
+        if not event.identifiers:
+            name = STATELESS + event.message_id.encode("utf-8", "surrogatepass")
+            marks = unpacked(state.get_bytes(name) or packed(b"", b""))[0]
+            if has(marks, mark):
+                return False
+            state.set_bytes(name, packed(with_mark(marks, mark), b""))
+            return True
+        name = event.identifiers[0].encode("utf-8", "surrogatepass")
+        held = self.leaves.take(name, state)
+        if has(held.marks, mark):
+            return False
+        held.marks = with_mark(held.marks, mark)
+        leaf_fold.fold_event(self._schema, held.leaf, event, seq)
+        self.leaves.keep(name, held, state)
+        return True
+
+    def _tell(self, event: Event, ends: dict[int, list[tuple[bytes, Event]]]) -> None:
+        end = leaf_fold.end_of(event)
+        for other in event.identifiers[1:]:
+            name = other.encode("utf-8", "surrogatepass")
+            ends.setdefault(self._shards.of(name), []).append((name, end))
+
+
+class Ends:
+    """A pack of ``ends``: what events said of their other identifiers."""
+
+    def __init__(self, schema: ProfileSchema) -> None:
+        self._schema = schema
+        self.leaves = Leaves(schema)
+
+    def __call__(
+        self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
+    ) -> None:
+        offset = message_context().offset
+        for place, (name, event) in enumerate(packs.ends_of(value)):
+            held = self.leaves.take(name, state)
+            identifier = name.decode("utf-8", "surrogatepass")
+            seq = packs.sequence(offset, place)
+            leaf_fold.fold_end(self._schema, held.leaf, event, identifier, seq)
+            self.leaves.keep(name, held, state)

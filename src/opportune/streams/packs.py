@@ -1,0 +1,73 @@
+"""Many entries in one message: what a message costs (poll, produce, commit, wrappers) is paid once for all.
+
+A pack of entries is a MessagePack list of ``[time, entry]``, the time being when a gateway received it; a
+pack of ends is a list of ``[identifier, event]``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from opportune.engine import entries
+from opportune.engine.entries import Entry
+from opportune.events.event import Event
+
+log = logging.getLogger("opportune.streams")
+
+MOST_PACKED = 500
+"""Entries in one message; also what fits into :data:`PLACE_BITS`."""
+
+MOST_BYTES = 256_000
+"""A quarter of what brokers accept by default: a pack is closed by the entry that crosses this."""
+
+PLACE_BITS = 10
+
+encode = msgspec.msgpack.Encoder().encode
+_entries = msgspec.msgpack.Decoder(list[tuple[int, Entry]]).decode
+_ends = msgspec.msgpack.Decoder(list[tuple[bytes, Event]]).decode
+_raw = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]]).decode
+
+
+def sequence(offset: int, place: int) -> int:
+    """Which of two entries of a partition came later: larger. Exact as a double up to 2**43 messages."""
+    return (offset + 1 << PLACE_BITS) + place
+
+
+def split(data: bytes) -> list[tuple[int, msgspec.Raw]]:
+    """(time, bytes of the entry) of every entry; none, told in the log, when this is no pack. Views of
+    ``data``: nothing is copied."""
+    try:
+        return _raw(data)
+    except msgspec.MsgspecError as error:
+        log.error("a message that is no pack was passed over: %s", error)
+        return []
+
+
+def entries_of(data: bytes) -> list[tuple[int, Entry]]:
+    """(time, entry) of every entry that can be read. What cannot is told in the log and passed over: it must
+    not stop a partition."""
+    try:
+        return _entries(data)
+    except msgspec.MsgspecError:
+        return [(time, entry) for time, raw in split(data) if (entry := read(raw)) is not None]
+
+
+def ends_of(data: bytes) -> Sequence[tuple[bytes, Event]]:
+    """(identifier, what was said of it); as :func:`entries_of`, but only fold workers write these."""
+    try:
+        return _ends(data)
+    except msgspec.MsgspecError as error:
+        log.error("a message that is no pack of ends was passed over: %s", error)
+        return ()
+
+
+def read(raw: bytes | msgspec.Raw) -> Entry | None:
+    """One entry; None, told in the log, when it cannot be read."""
+    try:
+        return entries.decode(raw)
+    except msgspec.MsgspecError as error:
+        log.error("an entry that cannot be read was passed over: %s", error)
+        return None
