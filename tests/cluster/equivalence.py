@@ -184,6 +184,7 @@ def keep_old(config: ClusterConfig, topics: Topics) -> None:
 
 def _meet(many: ClusterEngine, config: ClusterConfig, topics: Topics) -> None:
     """Until the workers have folded everything, and the replica has read it."""
+    many.flush()
     settle(config, topics, within_s=300)
     ends = many.tail.ends()
     while not many.tail.reached(ends):

@@ -32,7 +32,7 @@ class Kept:
     def key(self, kind: bytes, identifier: bytes) -> bytes:
         return kind + b":" + identifier
 
-    def get(self, names: Sequence[bytes]) -> list[bytes | None]:
+    def get(self, names: Sequence[bytes], within_s: float | None = None) -> list[bytes | None]:
         if self.broken:
             raise StorageError("Redis does not answer")
         self.trips += 1

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+
 import pytest
 
 from opportune.errors import StorageError
@@ -35,6 +39,32 @@ def test_no_redis() -> None:
     with pytest.raises(StorageError, match="Redis does not answer"):
         copy.put({b"x": b"12345678"})
     copy.close()
+
+
+def test_a_redis_that_says_nothing_is_waited_for_once_and_no_longer_than_the_caller_waits() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        copy = ServingCopy(ClusterConfig(KafkaConfig("127.0.0.1:1"), RedisConfig(url, timeout_s=30.0)))
+        # The handshake is answered, the question is not.
+        greeter = threading.Thread(target=_greet, args=(silent,), daemon=True)
+        greeter.start()
+        began = time.monotonic()
+        with pytest.raises(StorageError, match=r"Redis does not answer .no answer within 50 ms"):
+            copy.get([b"x"], 0.05)
+        assert 0.05 <= time.monotonic() - began < 5
+        began = time.monotonic()
+        with pytest.raises(StorageError, match="no answer within 50 ms"):
+            copy.get([b"x"])
+        assert time.monotonic() - began < 5, "nobody asked"
+        copy.close()
+
+
+def _greet(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        while (data := connection.recv(4096)) and b"MGET" not in data:
+            connection.sendall(b"+OK\r\n" * data.count(b"*"))
+        time.sleep(5)
 
 
 def test_a_post_is_not_acknowledged_without_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -441,7 +441,7 @@ class Engine(Queries):
         Raises :class:`InvalidRequest` and :class:`NotFound` for what the caller got wrong. About 0.3 ms.
         """
         if isinstance(request, dict):
-            request = _request(request)
+            request = request_of(request)
         now = self.clock()
         identifiers = from_mapping(request.identifiers)
         inline, left_out = inline_events(
@@ -792,7 +792,8 @@ def _other(raw: RawItem, dialect: str, source: str, received: Millis) -> Event:
     raise InvalidRequest("unknown dialect", seen=dialect, remedy="segment, cloudevents or catalog")
 
 
-def _request(data: dict[str, Any]) -> DecideRequest:
+def request_of(data: dict[str, Any]) -> DecideRequest:
+    """Raises :class:`InvalidRequest` with the path of what is wrong."""
     try:
         return msgspec.convert(data, DecideRequest)
     except msgspec.ValidationError as error:

@@ -61,7 +61,8 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaf lives in the partition that its identifier hashes to, so the number must not change afterwards.
     ``commit_s`` is how often workers commit what they folded, which is when decisions see it. When more than
     ``most_behind`` messages wait for the workers, decisions say that what they know of people is old; a
-    replica that is itself so far behind the journal is not ready.
+    replica that is itself so far behind the journal is not ready. A message holds what one gateway took for one partition
+    between two flushes, often a single event, 500 at most.
     """
 
     kafka: KafkaConfig

@@ -7,17 +7,20 @@ and models are learnt by following the journal topic.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
 
+import msgspec
+
 from opportune.clock import Clock, system_clock
 from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
 from opportune.decide.world import new_decision_id
 from opportune.engine.admission import Admission, RawItem
-from opportune.engine.engine import Engine
+from opportune.engine.engine import Engine, request_of
 from opportune.engine.entries import Entry
 from opportune.engine.loading import codecs
 from opportune.engine.workspace import Workspace
@@ -36,6 +39,12 @@ from opportune.streams.topics import Topics
 LEARN_EVERY = 20_000
 STATEMENTS_HELD_S = 5.0
 """How long a statement on consent is believed at this door before the serving copy must know it."""
+
+
+PATIENT_SHARE = 0.5
+"""How much of what a caller will wait goes to Redis at most."""
+
+LEAST_LEFT_MS = 1.0
 
 
 class NotHere(OpportuneError):
@@ -131,8 +140,15 @@ class ClusterEngine(Engine):
         """As :meth:`Engine.decide`. When Redis does not answer, the decision is made without
         what was known of the person, and says so."""
         self._play("decide", "decide")
-        told = request.get("identifiers", {}) if isinstance(request, dict) else request.identifiers
-        self._refresh(from_mapping(told))
+        if isinstance(request, dict):
+            request = request_of(request)
+        began, deadline_ms = time.perf_counter(), request.deadline_ms
+        hurried = deadline_ms is not None and 0 < deadline_ms < math.inf
+        within_s = PATIENT_SHARE * deadline_ms / 1e3 if deadline_ms is not None and hurried else None
+        self._refresh(from_mapping(request.identifiers), within_s)
+        if deadline_ms is not None and hurried:
+            left_ms = deadline_ms - 1e3 * (time.perf_counter() - began)
+            request = msgspec.structs.replace(request, deadline_ms=max(left_ms, LEAST_LEFT_MS))
         answer = super().decide(request)
         if self._redis_away:
             for decision in answer.decisions:
@@ -149,16 +165,18 @@ class ClusterEngine(Engine):
             self._refresh((key,))
         return super().profile(identifier, whole=whole)
 
-    def _refresh(self, identifiers: Sequence[str]) -> None:
+    def _refresh(self, identifiers: Sequence[str], within_s: float | None = None) -> None:
         self._redis_away = ""
         if identifiers:
             try:
-                self._records.refresh(identifiers, self.state.components.remembered(identifiers[0]))
+                known = self.state.components.remembered(identifiers[0])
+                self._records.refresh(identifiers, known, within_s=within_s)
             except StorageError as error:
                 self._redis_away = error.what
 
     def _keep(self, record: DecisionRecord) -> None:
         self.log.append(record)
+        self.log.poll()
 
     def _drain(self) -> None:
         return None

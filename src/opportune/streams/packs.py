@@ -67,7 +67,8 @@ def ends_of(data: bytes) -> Sequence[tuple[bytes, Event]]:
 def read(raw: bytes | msgspec.Raw) -> Entry | None:
     """One entry; None, told in the log, when it cannot be read."""
     try:
-        return entries.decode(raw)
+        entry: Entry = entries.decode(raw)
+        return entry
     except msgspec.MsgspecError as error:
         log.error("an entry that cannot be read was passed over: %s", error)
         return None

@@ -9,6 +9,7 @@ that lost its partition cannot overwrite its successor.
 from __future__ import annotations
 
 import struct
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -23,8 +24,8 @@ from opportune.streams.config import ClusterConfig
 LEAF, END = b"l", b"k"
 STAMP_BYTES = 8
 
-REST_S = 1.0
-"""So long a Redis that did not answer is not asked again."""
+ASK_AGAIN_S = 0.5
+"""How often a Redis that did not answer is asked whether it does again, by a thread of its own."""
 
 _PUT = """
 for i = 1, #KEYS do
@@ -45,10 +46,11 @@ def stamped(offset: int, data: bytes) -> bytes:
 
 
 class ServingCopy:
-    """One connection; one thread at a time."""
+    """One thread at a time."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self._where = config.redis.url
+        self._timeout_s = config.redis.timeout_s
         self._prefix = config.prefix.encode() + b":"
         self._redis = redis.Redis.from_url(
             config.redis.url,
@@ -60,7 +62,7 @@ class ServingCopy:
         )
         self._put = self._redis.register_script(_PUT)
         self._away: StorageError | None = None
-        self._rest_until = 0.0
+        self._closing = threading.Event()
 
     def key(self, kind: bytes, identifier: bytes) -> bytes:
         return self._prefix + kind + b":" + identifier
@@ -76,19 +78,47 @@ class ServingCopy:
         except redis.RedisError as error:
             raise self._broken(error) from error
 
-    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Stamped records, None where there is none; one round trip. Raises :class:`StorageError`, for
-        :data:`REST_S` after a failure without asking: a decision waits once for a Redis that is away, not at
-        every leaf."""
-        if self._away is not None and time.monotonic() < self._rest_until:
-            raise self._away
+    def get(self, keys: Sequence[bytes], within_s: float | None = None) -> list[bytes | None]:
+        """Stamped records, None where there is none; one round trip, waited for as long as ``within_s`` or
+        the file says, whichever is less. Raises :class:`StorageError`, and then without asking until Redis
+        answers again, which a thread finds out: one decision waits for a Redis that is away, no other."""
+        away = self._away
+        if away is not None:
+            raise away
+        patience = self._timeout_s if within_s is None else min(within_s, self._timeout_s)
         try:
-            found = cast(list[bytes | None], self._redis.mget(keys))
+            try:
+                return self._asked(keys, patience)
+            except redis.ConnectionError:
+                # It closed a connection that was idle, or started anew.
+                return self._asked(keys, patience)
         except redis.RedisError as error:
-            self._away, self._rest_until = self._broken(error), time.monotonic() + REST_S
-            raise self._away from error
-        self._away = None
-        return found
+            self._away = away = self._broken(error)
+            threading.Thread(target=self._ask_again, name="opportune-redis", daemon=True).start()
+            raise away from error
+
+    def _asked(self, keys: Sequence[bytes], patience_s: float) -> list[bytes | None]:
+        pool = self._redis.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command("MGET", *keys)
+            if not connection.can_read(timeout=patience_s):
+                raise redis.TimeoutError(f"no answer within {1e3 * patience_s:.0f} ms")
+            return cast(list[bytes | None], connection.read_response())
+        except redis.RedisError:
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+
+    def _ask_again(self) -> None:
+        while not self._closing.wait(ASK_AGAIN_S):
+            try:
+                self._redis.ping()
+            except redis.RedisError:
+                continue
+            self._away = None
+            return
 
     def wait(self, wait_s: float = 120.0, say: Callable[[str], None] = lambda text: None) -> None:
         """Until Redis answers, with growing pauses. Raises :class:`StorageError` when it does not, or when
@@ -116,6 +146,7 @@ class ServingCopy:
         return self._redis.info("memory")
 
     def close(self) -> None:
+        self._closing.set()
         self._redis.close()
 
     def _broken(self, error: redis.RedisError) -> StorageError:

@@ -71,15 +71,23 @@ class ServingRecords(RecordCache):
 
     # -- people
 
-    def refresh(self, identifiers: Iterable[Identifier], known: Iterable[Identifier] = ()) -> None:
+    def refresh(
+        self,
+        identifiers: Iterable[Identifier],
+        known: Iterable[Identifier] = (),
+        *,
+        within_s: float | None = None,
+    ) -> None:
         """Read everybody who is linked to these identifiers, link by link; ``known`` are those who were found
-        last time, read in the first round trip. Raises :class:`StorageError`."""
+        last time, read in the first round trip. Raises :class:`StorageError`, after ``within_s`` at the
+        latest."""
+        until = None if within_s is None else self._timer() + within_s
         read: set[Identifier] = set()
         wanted = list(dict.fromkeys((*identifiers, *known)))
         for _ in range(MOST_ROUNDS):
             if not wanted:
                 return
-            self._read(wanted)
+            self._read(wanted, None if until is None else max(until - self._timer(), 0.0))
             read.update(wanted)
             near = [other for name in wanted for other in self._held[name].leaf.links]
             wanted = [name for name in dict.fromkeys(near) if name not in read]
@@ -113,10 +121,10 @@ class ServingRecords(RecordCache):
                 self._own.popitem(last=False)
         return record
 
-    def _read(self, identifiers: Sequence[Identifier]) -> None:
+    def _read(self, identifiers: Sequence[Identifier], within_s: float | None = None) -> None:
         names = [identifier.encode("utf-8", "surrogatepass") for identifier in identifiers]
         key = self._copy.key
-        found = self._copy.get([key(kind, name) for name in names for kind in (LEAF, END)])
+        found = self._copy.get([key(kind, name) for name in names for kind in (LEAF, END)], within_s)
         now = self._timer()
         for identifier, data, end in zip(identifiers, found[::2], found[1::2], strict=True):
             held = self._held.get(identifier)
