@@ -1,4 +1,5 @@
-"""PostgreSQL from the distribution's packages; it refuses to run as root, so root lends it to ``nobody``."""
+"""PostgreSQL from the distribution's packages; it refuses to run as root, so root lends it to
+``postgres``. The user is ``opportune``, the password :data:`PASSWORD`."""
 
 from __future__ import annotations
 
@@ -9,10 +10,13 @@ from pathlib import Path
 
 from scripts.cluster.parts import Missing, Parts, free_port, listens
 
+PASSWORD = "only-on-loopback"
+
 
 class Postgres:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, host: str = "127.0.0.1") -> None:
         self._parts = parts
+        self._host = host
 
     def up(self) -> str:
         """Start it unless it runs; its URL."""
@@ -27,17 +31,22 @@ class Postgres:
             if user:
                 shutil.chown(data, user)
                 _reachable(data)
+            secret = self._parts.folder / "postgres.password"
+            secret.write_text(PASSWORD)
             subprocess.run(
-                [str(programs / "initdb"), "-D", str(data), "-U", "opportune", "-A", "trust", "-E", "UTF8"],
+                [
+                    *(str(programs / "initdb"), "-D", str(data), "-U", "opportune", "-E", "UTF8"),
+                    *("-A", "scram-sha-256", "--pwfile", str(secret)),
+                ],
                 check=True,
                 capture_output=True,
                 user=user,
             )
         port = free_port()
-        url = f"postgresql://opportune@127.0.0.1:{port}/postgres"
-        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
+        url = f"postgresql://opportune@{self._host}:{port}/postgres"
+        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-h", self._host, "-k", ""]
         self._parts.start("postgres", command, url, user=user)
-        self._parts.wait("postgres", lambda: listens(port))
+        self._parts.wait("postgres", lambda: listens(port, self._host))
         return url
 
 

@@ -4,28 +4,22 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.access.audit_conformance import AuditConformance, Ticks, noted
 
-from opportune.access.audit import NOTHING_BEFORE, AuditLog, seal
+from opportune.access.audit import AuditLog, seal
 from opportune.errors import Corrupt
 
 
-class Ticks:
-    def __init__(self) -> None:
-        self.now = 1_000
-
-    def __call__(self) -> int:
-        self.now += 1
-        return self.now
+class TestAuditLog(AuditConformance):
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> AuditLog:
+        return AuditLog(tmp_path, Ticks())
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> AuditLog:
     log = AuditLog(tmp_path, Ticks())
-    log.note("secret key", "profile.read", ["user_id:u1"])
-    log.note(
-        "user:ada", "identity.merge", ["user_id:u1", "anonymous_id:a1"], changed=True, why="asked by phone"
-    )
-    log.note("key:3f2a", "decision.read", decision_id="d1")
+    noted(log)
     return log
 
 
@@ -33,33 +27,11 @@ def path_of(tmp_path: Path) -> Path:
     return tmp_path / "audit" / "log.jsonl"
 
 
-def test_entries_follow_each_other(log: AuditLog) -> None:
-    first, second, third = log.entries()
-    assert [one.n for one in (first, second, third)] == [1, 2, 3]
-    assert (first.before, second.before, third.before) == (NOTHING_BEFORE, first.hash, second.hash)
-    assert second.what == {"why": "asked by phone"}
-    assert log.verify().broken_at == 0
-    assert (log.verify().entries, log.verify().head) == (3, third.hash)
-
-
-def test_an_empty_log_holds(tmp_path: Path) -> None:
-    found = AuditLog(tmp_path).verify()
-    assert (found.entries, found.head, found.broken_at) == (0, NOTHING_BEFORE, 0)
-
-
 def test_no_identifier_is_in_the_folder(log: AuditLog, tmp_path: Path) -> None:
     log.close()
     for path in (tmp_path / "audit").iterdir():
         assert b"u1" not in path.read_bytes().replace(log.pseudonym("user_id:u1").encode(), b"")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_entries_about_somebody_are_found(log: AuditLog) -> None:
-    assert [one.did for one in log.newest(about="user_id:u1")] == ["identity.merge", "profile.read"]
-    assert [one.did for one in log.newest(about="anonymous_id:a1")] == ["identity.merge"]
-    assert log.newest(about="user_id:nobody") == []
-    assert [one.n for one in log.newest(limit=2)] == [3, 2]
-    assert [one.n for one in log.newest(did="identity.")] == [2]
 
 
 def test_the_pseudonym_depends_on_the_folder(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -106,6 +106,20 @@ def seal(entry: Entry) -> str:
     return hashlib.sha256(told).hexdigest()
 
 
+def chained(entries: Iterable[Entry | None]) -> Checked:
+    """Walk a chain from its first entry; None is an entry that cannot be read."""
+    before, count = NOTHING_BEFORE, 0
+    for number, entry in enumerate(entries, 1):
+        if entry is None:
+            return Checked(count, before, number, "the line cannot be read")
+        if entry.n != number or entry.before != before:
+            return Checked(count, before, number, "the entry does not follow the one before it")
+        if seal(entry) != entry.hash:
+            return Checked(count, before, number, "the entry is not what was written")
+        before, count = entry.hash, number
+    return Checked(count, before)
+
+
 class AuditLog:
     """Appends to and reads the log of one data folder. Several processes may: every append takes a lock and
     goes on from the last line that is there. 20 us for a read, a flush of the disk more for a change."""
@@ -175,18 +189,7 @@ class AuditLog:
 
     def verify(self) -> Checked:
         """Walk the chain from its first entry."""
-        before, count = NOTHING_BEFORE, 0
-        for number, line in enumerate(self._lines(), 1):
-            try:
-                entry = _decode(line)
-            except msgspec.DecodeError:
-                return Checked(count, before, number, "the line cannot be read")
-            if entry.n != number or entry.before != before:
-                return Checked(count, before, number, "the entry does not follow the one before it")
-            if seal(entry) != entry.hash:
-                return Checked(count, before, number, "the entry is not what was written")
-            before, count = entry.hash, number
-        return Checked(count, before)
+        return chained(_entry_or_none(line) for line in self._lines())
 
     def close(self) -> None:
         """Flush and let go; the next note opens it again."""
@@ -235,6 +238,13 @@ class AuditLog:
                 file.flush()
                 os.fsync(file.fileno())
             return made
+
+
+def _entry_or_none(line: bytes) -> Entry | None:
+    try:
+        return _decode(line)
+    except msgspec.DecodeError:
+        return None
 
 
 _decode = msgspec.json.Decoder(Entry).decode

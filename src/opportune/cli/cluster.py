@@ -8,6 +8,8 @@ import click
 
 from opportune.cli import options
 from opportune.cli.app import Examples
+from opportune.cli.cluster_definitions import cluster_file as _file
+from opportune.cli.cluster_definitions import command as definitions_command
 from opportune.cli.cluster_roles import needs_extra
 from opportune.cli.output import print_json, print_table
 from opportune.errors import StorageError
@@ -18,13 +20,7 @@ def command() -> None:
     """Look after a cluster on Kafka and Redis."""
 
 
-_file = click.option(
-    "--cluster",
-    "file",
-    required=True,
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="The file that says where Kafka and Redis are.",
-)
+command.add_command(definitions_command)
 
 
 @command.command(

@@ -18,7 +18,11 @@ from opportune.cli.serving import announce_keys
 from opportune.errors import InvalidRequest, StorageError
 
 if TYPE_CHECKING:
+    from opportune.access.shared_audit import SharedAudit
+    from opportune.engine.workspace import Workspace
     from opportune.server.rates import Rates
+    from opportune.stores.postgres import Postgres
+    from opportune.streams.config import ClusterConfig
 
 HTTP = ("gateway", "decide")
 WORKERS = ("fold", "identity")
@@ -55,59 +59,70 @@ def serve_roles(
     from opportune.streams.config import load_config
     from opportune.streams.roles import run_worker
 
-    config, definitions = load_config(cluster), load_workspace(workspace)
+    config = load_config(cluster)
+    postgres = None
+    if config.postgres is not None:
+        needs_extra("psycopg")
+        from opportune.cli.cluster_shared import opened, workspace_of
+
+        postgres = opened(config)
+        workspace = workspace or workspace_of(postgres, data_dir, say=_say)
+    definitions = load_workspace(workspace)
     workers = [role for role in roles if role in WORKERS]
     if len(roles) == 1 and workers:
         run_worker(workers[0], config, definitions, data_dir)
         return
     if DERIVE in roles:
         _serve_derive(
-            cluster=cluster, data_dir=data_dir, workspace=workspace, host=host, port=port, rates=rates
-        )
+            config, data_dir=data_dir, workspace=workspace, host=host, port=port, rates=rates,
+            postgres=postgres,
+        )  # fmt: skip
         return
     with Beside(workers, cluster=cluster, data_dir=data_dir, workspace=workspace):
         if len(workers) < len(roles):
             _serve_http(
-                [role for role in roles if role in HTTP], cluster=cluster, data_dir=data_dir,
-                workspace=workspace, host=host, port=port, rates=rates,
+                [role for role in roles if role in HTTP], config, definitions, data_dir=data_dir,
+                host=host, port=port, rates=rates, postgres=postgres,
             )  # fmt: skip
         else:
             _until_signal()
 
 
-def needs_extra() -> None:
-    """Raises :class:`StorageError` with the remedy when the cluster's packages are not installed."""
-    for package in ("quixstreams", "confluent_kafka", "redis"):
-        if find_spec(package) is None:
+def needs_extra(package: str = "") -> None:
+    """Raises :class:`StorageError` with the remedy when the cluster's packages, or one of another extra, are
+    not installed."""
+    wanted = {"quixstreams": "cluster", "confluent_kafka": "cluster", "redis": "cluster"}
+    if package:
+        wanted[package] = "postgres"
+    for name, extra in wanted.items():
+        if find_spec(name) is None:
             raise StorageError(
-                f"the cluster's packages are not installed ({package})",
-                remedy="pip install 'opportune[cluster]'",
+                f"the cluster's packages are not installed ({name})",
+                remedy=f"pip install 'opportune[{extra}]'",
             )
 
 
+def _say(text: str) -> None:
+    console().print(text)
+
+
 def _serve_http(
-    roles: Collection[str], *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int,
-    rates: Rates | None,
+    roles: Collection[str], config: ClusterConfig, definitions: Workspace, *, data_dir: Path, host: str,
+    port: int, rates: Rates | None, postgres: Postgres | None,
 ) -> None:  # fmt: skip
-    from opportune.engine.workspace import load_workspace
     from opportune.server.auth import load_keys
     from opportune.server.run import serve
-    from opportune.streams.config import load_config
     from opportune.streams.engine import ClusterEngine
     from opportune.streams.serving_copy import ServingCopy
     from opportune.streams.topics import ensure
 
-    def say(text: str) -> None:
-        console().print(text)
-
-    config = load_config(cluster)
-    topics = ensure(config, say=say)
-    ServingCopy(config).wait(say=say)
+    topics = ensure(config, say=_say)
+    ServingCopy(config).wait(say=_say)
     keys = load_keys(data_dir)
     engine = ClusterEngine(
         config,
         topics,
-        load_workspace(workspace),
+        definitions,
         folder=data_dir / "scratch",
         roles=roles,
         warm="decide" in roles,
@@ -116,32 +131,41 @@ def _serve_http(
 
         def announce(address: str) -> None:
             announce_keys(keys)
-            say(f"roles       {', '.join(roles)}")
-            say(f"ready on {address}")
+            _say(f"roles       {', '.join(roles)}")
+            _say(f"ready on {address}")
 
-        serve(engine, host, port, keys=keys, announce=announce, rates=rates)
+        audit = _shared_audit(postgres)
+        serve(engine, host, port, keys=keys, announce=announce, rates=rates, audit=audit)
     finally:
         engine.close()
 
 
+def _shared_audit(postgres: Postgres | None) -> SharedAudit | None:
+    if postgres is None:
+        return None
+    from opportune.access.shared_audit import SharedAudit
+
+    return SharedAudit(postgres)
+
+
 def _serve_derive(
-    *, cluster: Path, data_dir: Path, workspace: Path | None, host: str, port: int, rates: Rates | None
-) -> None:
+    config: ClusterConfig, *, data_dir: Path, workspace: Path | None, host: str, port: int,
+    rates: Rates | None, postgres: Postgres | None,
+) -> None:  # fmt: skip
     """The console and the reports over a journal that follows the cluster's."""
     from opportune.access.audit import AuditLog
     from opportune.cli.serving import CONSOLE, console_mount
     from opportune.server.auth import load_keys
     from opportune.server.run import serve
-    from opportune.streams.config import load_config
     from opportune.streams.mirror import Mirror
     from opportune.streams.topics import ensure
     from opportune.warehouse.reports import Reports
 
-    config = load_config(cluster)
-    topics = ensure(config, say=lambda text: console().print(text))
+    topics = ensure(config, say=_say)
     with Mirror.open(data_dir, workspace=workspace) as engine:
         engine.follow(config, topics, data_dir)
-        keys, audit, reports = load_keys(data_dir), AuditLog(data_dir), Reports.of(engine, data_dir)
+        keys, reports = load_keys(data_dir), Reports.of(engine, data_dir)
+        audit = _shared_audit(postgres) or AuditLog(data_dir)
 
         def announce(address: str) -> None:
             announce_keys(keys)

@@ -54,6 +54,20 @@ class RedisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return _secret(self.password_env, "redis.password_env") if self.password_env else None
 
 
+class PostgresConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where definitions and the audit log are kept. ``url`` is ``postgresql://user@host:port/database``, with
+    ``?sslmode=verify-full&sslrootcert=FILE`` for TLS; the password is in the variable that ``password_env``
+    names. ``timeout_s`` bounds every answer that a request waits for; decisions wait for none."""
+
+    url: str
+    password_env: str = ""
+    timeout_s: Seconds = 2.0
+
+    def password(self) -> str | None:
+        """The password from the environment; None when the file names no variable."""
+        return _secret(self.password_env, "postgres.password_env") if self.password_env else None
+
+
 class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the roles find each other.
 
@@ -61,8 +75,9 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaf lives in the partition that its identifier hashes to, so the number must not change afterwards.
     ``commit_s`` is how often workers commit what they folded, which is when decisions see it. When more than
     ``most_behind`` messages wait for the workers, decisions say that what they know of people is old; a
-    replica that is itself so far behind the journal is not ready. A message holds what one gateway took for one partition
-    between two flushes, often a single event, 500 at most.
+    replica that is itself so far behind the journal is not ready. A message holds what one gateway took for
+    one partition between two flushes, often a single event, 500 at most. ``postgres`` is optional: without it
+    definitions are the files beside each process, and the audit log is the data folder's.
     """
 
     kafka: KafkaConfig
@@ -73,10 +88,15 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commit_s: Seconds = 0.03
     exactly_once: bool = True
     most_behind: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    postgres: PostgresConfig | None = None
 
     def __post_init__(self) -> None:
         if urlsplit(self.redis.url).password:
             raise ValueError("redis.url must not hold a password: name a variable in redis.password_env")
+        if self.postgres is not None and urlsplit(self.postgres.url).password:
+            raise ValueError(
+                "postgres.url must not hold a password: name a variable in postgres.password_env"
+            )
 
 
 def load_config(path: str | Path) -> ClusterConfig:

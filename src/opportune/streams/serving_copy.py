@@ -101,12 +101,12 @@ class ServingCopy:
         pool = self._redis.connection_pool
         connection = pool.get_connection()
         try:
-            connection.send_command("MGET", *keys)
+            connection.send_command("MGET", *keys)  # type: ignore[no-untyped-call]  # redis has no types for it
             if not connection.can_read(timeout=patience_s):
                 raise redis.TimeoutError(f"no answer within {1e3 * patience_s:.0f} ms")
             return cast(list[bytes | None], connection.read_response())
         except redis.RedisError:
-            connection.disconnect()
+            connection.disconnect()  # type: ignore[no-untyped-call]  # as above
             raise
         finally:
             pool.release(connection)
