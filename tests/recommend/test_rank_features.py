@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
 from opportune.errors import InvalidDefinition
+from opportune.profiles.history import HISTORY
+from opportune.recommend.past import NO_PAST, Past, past_of
+from opportune.recommend.past_features import FROM_THE_PAST
 from opportune.recommend.rank_features import (
     COLUMNS,
     FEATURES,
     FIRST_OF_SOURCES,
-    PRICE_LEVEL,
     SOURCES,
     ItemTable,
     fill_features,
@@ -49,7 +52,7 @@ def features(
     scores: np.ndarray | None = None,
     items: ItemTable | None = None,
     ages: list[float] | None = None,
-    own_price: float = math.nan,
+    past: Past = NO_PAST,
 ) -> dict[str, list[float]]:
     out = np.zeros((COLUMNS, len(candidates)), np.float32)
     n = len(session)
@@ -59,7 +62,7 @@ def features(
         np.array(session, np.int32),
         np.zeros(n, np.int8),
         np.array([math.nan] * n if ages is None else ages, np.float32),
-        own_price,
+        past,
         np.array(candidates, np.int32),
         np.zeros((len(SOURCES), len(candidates)), np.float32) if scores is None else scores,
         out,
@@ -68,7 +71,7 @@ def features(
 
 
 def test_every_column_has_a_name_and_a_meaning() -> None:
-    assert len(FEATURES) == COLUMNS == 12 + 30 + 5 * 3
+    assert len(FEATURES) == COLUMNS == 12 + 29 + 12 + 5 * 3
     assert NAMES[FIRST_OF_SOURCES] == "blend_score"
     assert all(FEATURES.values())
 
@@ -127,13 +130,6 @@ def test_vectors_and_attributes() -> None:
     assert told["vector_least"][0] == pytest.approx(0.6)
     assert told["coherence"] == pytest.approx([math.nan] * 3, nan_ok=True)  # 1 and 3 are at a right angle
     assert told["price_ratio"] == pytest.approx([math.log(20 / 25), math.log(40 / 25), math.nan], nan_ok=True)
-    assert all(math.isnan(value) for value in told["own_price_ratio"])  # nobody knows the person
-    own = features(signals([1, 2, 3]), [3, 1], [2, 3, 0], items=items, own_price=16.0)
-    assert own["own_price_ratio"] == pytest.approx(
-        [math.log(20 / 16), math.log(40 / 16), math.nan], nan_ok=True
-    )
-    assert own["price_ratio"] == pytest.approx(told["price_ratio"], nan_ok=True)
-    assert own["same_brand"] == pytest.approx(told["same_brand"], nan_ok=True)
     assert told["same_category"] == pytest.approx([1 / 2, 1 / 2, math.nan], nan_ok=True)
     assert told["same_brand"] == pytest.approx([1 / 2, 1 / 2, math.nan], nan_ok=True)
 
@@ -194,18 +190,61 @@ def test_the_ranker_scores_what_its_features_say() -> None:
         LearnedRanker("ranker/test", wrong, signals([1]), no_items())
 
 
+HOUR, DAY = 3_600_000, 86_400_000
+NOW = 1_790_000_000_000
+EARLIER = {
+    "item": ["1", "3", "2", "?"],
+    "kind": [1, 0, 2, 0],
+    "touches": [3, 1, 0, 1],
+    "visits": [2, 1, 0, 1],
+    "ago": [1, 2, 0, 3],
+    "last": [NOW - 5 * HOUR, NOW - 2 * DAY, NOW - 40 * DAY, NOW - 50 * DAY],
+    "bought": [0, 0, NOW - 40 * DAY, 0],
+}
+
+
+def number(item_id: str) -> int:
+    return int(item_id) if item_id.isdigit() else -1
+
+
+def test_what_the_earlier_visits_say_of_a_candidate() -> None:
+    past = past_of({HISTORY: EARLIER}, number, NOW)
+    assert past.item.tolist() == [1, 3, 2]  # nobody numbers the fourth
+    groups = np.array([-1, 7, 7, 8, 8], np.int32)
+    items = no_items()._replace(category=groups, brand=np.array([0, 0, 0, 1, 1], np.int32))
+    told = features(signals([1, 2, 3, 4]), [4], [1, 2, 3, 4], items=items, past=past)
+    hours = [5, 40 * 24, 2 * 24]
+    assert told["past_items"] == [3] * 4
+    assert told["past_away"] == pytest.approx([math.log1p(5)] * 4)
+    assert told["past_ago"] == pytest.approx([1, math.nan, 2, math.nan], nan_ok=True)
+    assert told["past_age"] == pytest.approx([*map(math.log1p, hours), math.nan], nan_ok=True)
+    assert told["past_touches"] == [3, 0, 1, 0]
+    assert told["past_visits"] == [2, 0, 1, 0]
+    assert told["past_kind"] == pytest.approx([1, 2, 0, math.nan], nan_ok=True)
+    assert told["past_bought"] == pytest.approx([math.nan, math.log1p(960), math.nan, math.nan], nan_ok=True)
+    assert told["past_category"] == pytest.approx([2 / 3, 2 / 3, 1 / 3, 1 / 3])
+    assert told["past_brand"] == pytest.approx([2 / 3, 2 / 3, 1 / 3, 1 / 3])
+    assert np.isnan(told["taste_mean"]).all()  # no item has a vector
+
+
+def test_who_has_no_earlier_visit_has_no_such_features() -> None:
+    told = features(signals([1, 2, 3]), [1], [2, 3])
+    assert all(np.isnan(told[name]).all() for name, _ in FROM_THE_PAST)
+    assert past_of({}, number, NOW) is past_of({HISTORY: {}}, number, NOW) is NO_PAST
+
+
 def test_a_ranker_reads_of_the_person_only_what_its_trees_look_at() -> None:
-    items = no_items()._replace(price=np.array([0, 20, 40, 80], np.float32))
-    assert LearnedRanker("ranker/test", model("seen_times"), signals([1, 2, 3]), items).reads == ()
-    ranker = LearnedRanker("ranker/test", model("own_price_ratio"), signals([1, 2, 3]), items)
-    assert ranker.reads == (PRICE_LEVEL,)
-    asked, three = query(2, 3), np.array([1, 2, 3], np.int32)
+    assert LearnedRanker("ranker/test", model("seen_times"), signals([1, 2, 3]), no_items()).reads == ()
+    ranker = LearnedRanker("ranker/test", model("past_touches"), signals([1, 2, 3]), no_items())
+    assert ranker.reads == (HISTORY,)
+    three = np.array([1, 2, 3], np.int32)
 
-    def scored(**person: float | None) -> list[float]:
-        said = np.zeros((0, 3), np.float32)
-        return ranker.score(three, np.ones(3, np.float32), asked, person, said, ()).tolist()
+    def scored(past: Past) -> list[float]:
+        asked = msgspec.structs.replace(query(2, 3), past=past)
+        return ranker.score(
+            three, np.ones(3, np.float32), asked, {}, np.zeros((0, 3), np.float32), ()
+        ).tolist()
 
-    # the tree asks whether log(price / level) > 0.5, and what is unknown goes right
-    assert scored(price_viewed_30d=20.0) == [math.log(20 / 20) > 0.5, math.log(40 / 20) > 0.5, 1.0]
-    assert scored(price_viewed_30d=50.0) == [0.0, 0.0, math.log(80 / 50) > 0.5]
-    assert scored(price_viewed_30d=None) == scored() == [1.0, 1.0, 1.0]
+    # the tree asks whether it was touched before, and what is unknown goes right
+    assert scored(past_of({HISTORY: EARLIER}, number, NOW)) == [1.0, 0.0, 1.0]
+    assert scored(NO_PAST) == [1.0, 1.0, 1.0]

@@ -62,7 +62,7 @@ def command(
     Nothing is kept. Needs the `learn` extra.
     """
     from opportune.engine.history import read_history
-    from opportune.engine.price_levels import price_levels_of
+    from opportune.engine.pasts import pasts_of
     from opportune.engine.rankers import item_table
     from opportune.engine.training import stage_of, teachers_of
     from opportune.engine.workspace import load_workspace
@@ -85,7 +85,7 @@ def command(
             RankerConfig(trees=trees, leaves=leaves, seed=seed),
             Slices(measure=share, most_cases=cases),
             windows,
-            price_levels=price_levels_of(RealDisk(data_dir, read_only=True), definitions, history.catalog),
+            pasts=pasts_of(RealDisk(data_dir, read_only=True), definitions, history.catalog),
             threads=threads,
             progress=bars,
         )

@@ -55,7 +55,7 @@ def command(
     training window says what that is.
     """
     from opportune.engine.history import read_history
-    from opportune.engine.price_levels import price_levels_of
+    from opportune.engine.pasts import pasts_of
     from opportune.engine.rankers import item_table
     from opportune.engine.training import stage_of, teachers_of
     from opportune.engine.workspace import load_workspace
@@ -78,7 +78,7 @@ def command(
             {version: rankers.load(version) for version in versions},
             share,
             seed,
-            price_levels=price_levels_of(RealDisk(data_dir, read_only=True), definitions, history.catalog),
+            pasts=pasts_of(RealDisk(data_dir, read_only=True), definitions, history.catalog),
             progress=bars,
         )
     if as_json:

@@ -151,7 +151,7 @@ def command(
     the `warehouse` extra.
     """
     from opportune.engine.history import read_history, read_trainable
-    from opportune.engine.price_levels import price_levels_of
+    from opportune.engine.pasts import pasts_of
     from opportune.engine.retraining import beats, drift_of
     from opportune.engine.returning import sessions_of_known
     from opportune.engine.training import train_bundle
@@ -187,14 +187,14 @@ def command(
     definitions = load_workspace(workspace)
     placement = definitions.placements.get(name)
     history = read_history(RealDisk(data_dir, read_only=True), definitions)
-    levels = price_levels_of(RealDisk(data_dir, read_only=True), definitions, history.catalog)
+    pasts = pasts_of(RealDisk(data_dir, read_only=True), definitions, history.catalog)
     now = system_clock()
     registry = rankers.registry()
     live = None if registry.live is None else rankers.load(registry.live)
     if live is not None and live.info.features != list(FEATURES):
         live = None  # it serves nobody any more, and cannot be asked: its features are another version's
     if drift is not None and live is not None and live.info.baselines:
-        moved = drift_of(history, placement, live, levels)
+        moved = drift_of(history, placement, live, pasts)
         if moved["index"] <= drift:
             if as_json:
                 print_json({"version": None, "drift": moved})
@@ -223,7 +223,7 @@ def command(
             known=partial(
                 sessions_of_known, RealDisk(data_dir, read_only=True), definitions, history.catalog
             ),
-            price_levels=levels,
+            pasts=pasts,
             sequence=_sequence_is_live(data_dir) if sequence is None else sequence,
             threads=threads,
             trained_from=registry.live or "",

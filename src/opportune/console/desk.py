@@ -172,6 +172,8 @@ class Desk:
         items.update(profile["cart"], profile["dismissed"], list(profile["bought"])[:50])
         for exposure in profile["exposures"]:
             items.update(exposure["items"])
+        for side in ("toward", "away"):
+            items.update(t["item_id"] for t in profile["taste"].get(side, ()))
         return {"now": self.clock(), "asked": identifier, **profile, "names": self._names(items)}
 
     def identity(self, query: Query) -> dict[str, Any]:

@@ -43,6 +43,8 @@ from opportune.decide.world import PersonView, Ranker, SessionView, Touch, Watch
 from opportune.errors import InvalidRequest
 from opportune.experiments.assignment import NOT_ASSIGNED, Assigned, Subject
 from opportune.experiments.definitions import HOLDOUT
+from opportune.profiles.history import HISTORY
+from opportune.recommend.past import past_of
 from opportune.recommend.source import Candidates, Floats, Items, Query
 
 MAX_CANDIDATES = 10_000
@@ -54,12 +56,13 @@ SEGMENTS = "segments"
 
 
 class _Person(msgspec.Struct, frozen=True):
-    """What the profile stage found; empty where it failed."""
+    """What the profile stage found; empty where it failed. ``began``: when the present visit did."""
 
     identifiers: tuple[str, ...] = ()
     touches: tuple[Touch, ...] = ()
     bought: Mapping[str, Millis] = {}
     dismissed: Collection[str] = ()
+    began: Millis = 0
 
 
 def check(request: DecideRequest, placements: Placements) -> list[Placement]:
@@ -113,7 +116,7 @@ def decide(
         deadline_ns = world.timer() + int(min(request.deadline_ms, MAX_DEADLINE_MS) * 1_000_000)
     shared = Stages(world.timer, {}, deadline_ns, partial(world.degraded, placements[0].name))
     place = shared.run("resolve", partial(place_of, request.context, world.catalog), NOWHERE)
-    known = shared.run("profile", partial(_profile, person, session.session_id, now), _Person())
+    known = shared.run("profile", partial(_profile, person, session, now), _Person())
     touched = shared.run(
         "profile", partial(session_of, known.touches, session.inline, now, world.catalog), NO_SESSION
     )
@@ -132,10 +135,14 @@ def decide(
     return answers
 
 
-def _profile(person: PersonView, session_id: str, now: Millis) -> _Person:
-    return _Person(
-        tuple(person.identifiers), tuple(person.session(now, session_id)), person.bought, person.dismissed
-    )
+def _profile(person: PersonView, session: SessionView, now: Millis) -> _Person:
+    touches = tuple(person.session(now, session.session_id))
+    began = now
+    if touches:
+        began = min(began, touches[0].time)
+    if session.inline:
+        began = min(began, session.inline[0].time)
+    return _Person(tuple(person.identifiers), touches, person.bought, person.dismissed, began)
 
 
 def told(decision: Decision, assigned: Assigned) -> None:
@@ -192,8 +199,8 @@ class _Slot:
         placement = self.placement
         given = self._given()
         count = self._count(given)
-        query = self._query()
         features = self._features()
+        query = self._query(features)
         placement = self.placement = _for_segments(placement, features)
         proposed: Pool | None = None
         if eligibility.shown:
@@ -339,7 +346,7 @@ class _Slot:
             pool.item, pool.score, score, pool.said, sources, query, features, count, took, pool.worth
         )
 
-    def _query(self) -> Query:
+    def _query(self, features: Mapping[str, Any]) -> Query:
         return Query(
             session=self.session.item,
             kind=self.session.kind,
@@ -348,6 +355,7 @@ class _Slot:
             count=self.placement.pool,
             item=self.place.item,
             category=self.place.category,
+            past=past_of(features, self.world.catalog.number, self.now),
         )
 
     def _given(self) -> Items | None:
@@ -369,9 +377,20 @@ class _Slot:
         return self.placement.count
 
     def _features(self) -> dict[str, Any]:
-        """The features that the placement names and those that rankers look at, as the person has them now.
-        Nothing asked for costs nothing; anything costs one read of the profile, 5 to 15 us a request."""
-        wanted = (*self.placement.features, *self.world.reads)
+        """The features that the placement names and what rankers look at, as the person has them now.
+        Nothing asked for costs nothing; features cost one read of the profile, 5 to 15 us a request, and the
+        earlier visits 10 us."""
+        kept = self._of_profile()
+        if HISTORY in self.world.reads:
+            nothing: dict[str, list[Any]] = {}
+            work = partial(self.person.history, self.known.began)
+            history = self.stages.run_if_time("profile", work, nothing)
+            if history:
+                kept[HISTORY] = history
+        return kept
+
+    def _of_profile(self) -> dict[str, Any]:
+        wanted = self.placement.features
         segmented = any(rule.segment for rule in self.placement.rules)
         if not wanted and not segmented:
             return {}

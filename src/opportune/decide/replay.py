@@ -14,6 +14,7 @@ from opportune.decide.policy import PERSONAL
 from opportune.decide.request import DecideRequest, DecisionRecord
 from opportune.decide.variants import NO_RANKER
 from opportune.decide.world import Ranker, SessionView, Touch, World
+from opportune.profiles.history import HISTORY
 
 _WORDS = {0: "view", 1: "cart", 2: "buy"}
 
@@ -41,6 +42,10 @@ class _Recorded(msgspec.Struct, frozen=True):
 
     def features(self, now: Millis) -> dict[str, Any]:
         return self.kept_features
+
+    def history(self, before: Millis) -> dict[str, list[Any]]:
+        kept: dict[str, list[Any]] = self.kept_features.get(HISTORY, {})
+        return kept
 
 
 def _without_person(world: World, record: DecisionRecord) -> tuple[Placements, Ranker | None]:

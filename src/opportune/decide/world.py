@@ -57,6 +57,10 @@ class PersonView(Protocol):
 
     def features(self, now: Millis) -> dict[str, Any]: ...
 
+    def history(self, before: Millis) -> dict[str, list[Any]]:
+        """The earlier visits, as columns (:mod:`opportune.profiles.history`)."""
+        ...
+
 
 class Stranger(msgspec.Struct, frozen=True):
     """A person nobody has met: the :class:`PersonView` of a request without known identifiers."""
@@ -72,6 +76,9 @@ class Stranger(msgspec.Struct, frozen=True):
         return ()
 
     def features(self, now: Millis) -> dict[str, Any]:
+        return {}
+
+    def history(self, before: Millis) -> dict[str, list[Any]]:
         return {}
 
 

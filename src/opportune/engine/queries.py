@@ -23,6 +23,7 @@ from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.groups import group_of, groups_of
 from opportune.engine.sealed import SealedEntries
 from opportune.engine.state import State
+from opportune.engine.tastes import taste
 from opportune.engine.workspace import Workspace
 from opportune.errors import NotFound
 from opportune.events import dead_letters
@@ -32,6 +33,7 @@ from opportune.identity.components import Component, resolve
 from opportune.identity.corrections import Together, together
 from opportune.identity.links import UNLINKED
 from opportune.privacy.sensitive import HIDDEN
+from opportune.profiles.consent.policy import Use
 from opportune.profiles.golden import told
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.person import Person
@@ -114,6 +116,7 @@ class Queries:
             },
             "rectified": {name: msgspec.structs.asdict(one) for name, one in sorted(leaf.rectified.items())},
             "features": dict(person.features(now)),
+            "taste": self._taste(component, person, now),
             "session": {
                 **msgspec.to_builtins(person.session_state(now)),
                 "touches": [_touch(t) for t in person.session(now)],
@@ -141,6 +144,12 @@ class Queries:
             "last_seen": leaf.newest if leaf.events else None,
             "segments": self.workspace.segments.of(person.features(now)),
         }
+
+    def _taste(self, component: Component, person: Person, now: Millis) -> dict[str, Any]:
+        """Their own model, of who allows personalization."""
+        if not self.consent.standing(component.identifiers).may(Use.PERSONALIZE):
+            return {}
+        return taste(self._world, person, self.catalog, now)
 
     def _told(self, name: str, leaf: Leaf) -> dict[str, Any]:
         """The rule of a trait, and all that was said of it; nothing for a trait without a rule."""

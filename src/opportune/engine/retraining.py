@@ -14,7 +14,7 @@ from opportune.errors import InvalidRequest
 from opportune.learn.bundle import SEQUENCE, Bundle, BundleInfo
 from opportune.learn.candidate_rows import candidate_rows, cases_of
 from opportune.learn.drift import SCORE, drift
-from opportune.learn.training import PriceLevels, by_session, newest, part, with_price_levels
+from opportune.learn.training import Pasts, by_session, newest, part, with_pasts
 from opportune.recommend.tree_scorer import TreeScorer
 
 SHARE = 0.05
@@ -22,7 +22,7 @@ CASES = 500
 
 
 def drift_of(
-    history: History, placement: Placement, live: Bundle, price_levels: PriceLevels | None = None
+    history: History, placement: Placement, live: Bundle, pasts: Pasts | None = None
 ) -> dict[str, Any]:
     """How far features and scores have moved since the live ranker's training, on the newest cases.
 
@@ -36,7 +36,7 @@ def drift_of(
     cases = newest(cases_of(part(touches, at, len(touches))), CASES)
     if not len(cases):
         raise InvalidRequest("no session of the newest has two touches", seen=len(session), remedy="wait")
-    [cases] = with_price_levels([cases], [at], touches, price_levels)
+    [cases] = with_pasts([cases], [at], touches, pasts)
     teachers = teachers_of(placement, history)
     teachers.pop(SEQUENCE, None)
     if (sequence := live.sequence_source()) is not None:

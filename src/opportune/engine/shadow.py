@@ -76,6 +76,7 @@ class Shadow:
             query.count,
             query.item,
             query.category,
+            query.past,
         )
         copies = (items.copy(), blended.copy(), live.copy(), said.copy())
         live_us = live_ms * 1000

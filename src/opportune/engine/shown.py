@@ -11,7 +11,7 @@ from opportune.engine.entries import Entry
 from opportune.events.event import Event
 from opportune.learn.impressions import Shown
 from opportune.privacy.sealing import Erased
-from opportune.recommend.ranker import price_level
+from opportune.recommend.past import past_of
 
 CLICKS = frozenset({"view", "cart", "buy"})
 
@@ -43,7 +43,7 @@ def shown_lists(
                 tuple(age / 1000 for age in record.inputs.get("ages_ms", ())),
                 _numbers(catalog, record.candidates[: record.shown]),
                 frozenset(_numbers(catalog, sorted(acted))),
-                price_level(record.features),
+                past_of(record.features, catalog.number, record.time),
             )
         )
     return sorted(found, key=lambda one: one.time)

@@ -21,7 +21,7 @@ from opportune.learn.candidate_rows import Progress, no_progress
 from opportune.learn.candidate_stage import CandidateStage, Teacher
 from opportune.learn.impressions import Shown
 from opportune.learn.ranker_training import RankerConfig
-from opportune.learn.training import PriceLevels, Rival, Slices, train_ranker
+from opportune.learn.training import Pasts, Rival, Slices, train_ranker
 from opportune.recommend.rank_features import FEATURES
 from opportune.recommend.rank_signals import RankSignals
 from opportune.recommend.replaceable import Replaceable
@@ -81,7 +81,7 @@ def train_bundle(
     rival: Bundle | None = None,
     sequence: bool = False,
     known: Callable[[Interactions], frozenset[int]] | None = None,
-    price_levels: PriceLevels | None = None,
+    pasts: Pasts | None = None,
     threads: int,
     trained_from: str = "",
     progress: Callable[[str], Progress] = lambda step: no_progress,
@@ -108,7 +108,7 @@ def train_bundle(
         else Rival(rival.info.version, rival.trees, rival.vectors, rival.sequence_source()),
         shown=shown,
         known=known,
-        price_levels=price_levels,
+        pasts=pasts,
         threads=threads,
         progress=progress,
     )

@@ -20,7 +20,9 @@ _PARTS = {
     "what comes next": ("next_of_", "leads_to_"),
     "co-occurrence": ("near_",),
     "item vectors": ("vector_",),
-    "price, category, brand": ("price_", "own_price_", "same_"),
+    "price, category, brand": ("price_", "same_"),
+    "earlier visits": ("past_",),
+    "taste over item vectors": ("taste_",),
 }
 
 

@@ -16,7 +16,7 @@ from opportune.learn.candidate_rows import Progress, no_progress
 from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.page import page, table
 from opportune.learn.ranker_training import RankerConfig
-from opportune.learn.training import PriceLevels, Rival, Slices, by_session, part, train_ranker
+from opportune.learn.training import Pasts, Rival, Slices, by_session, part, train_ranker
 from opportune.recommend.rank_features import ItemTable
 from opportune.recommend.source import Interactions
 
@@ -30,7 +30,7 @@ def backtest(
     slices: Slices,
     windows: int,
     *,
-    price_levels: PriceLevels | None = None,
+    pasts: Pasts | None = None,
     threads: int = 2,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def backtest(
             config,
             _scaled(slices, len(session) / end),
             rival=first,
-            price_levels=price_levels,
+            pasts=pasts,
             threads=threads,
             progress=lambda step, number=number: progress(f"window {number}: {step}"),  # type: ignore[misc]  # a default binds the loop's value
         )

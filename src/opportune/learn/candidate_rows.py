@@ -7,14 +7,14 @@ made no difference beyond noise on Diginetica; what biased negatives do was not 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from opportune.learn.candidate_stage import CandidateStage
+from opportune.recommend.past import NO_PAST, Past
 from opportune.recommend.rank_features import COLUMNS
 from opportune.recommend.session_knn_config import MAX_SESSION
 from opportune.recommend.source import Interactions, Query
@@ -27,14 +27,14 @@ Progress = Callable[[int, int], None]
 class Cases(msgspec.Struct, frozen=True):
     """Touches of whole sessions one after another, in order of the sessions' beginning; case ``c`` asks for
     ``touches.item[at[c]]`` when ``touches[first[c]:at[c]]`` is the session so far. ``timed``: whether times
-    mean anything. ``own_price`` (cases): the price level that the person was known by before the touch asked
-    for, NaN unknown; None where nobody asked."""
+    mean anything. ``past``: the earlier visits of the person of each case, as they were known then; None
+    where nobody asked."""
 
     touches: Interactions
     first: Longs
     at: Longs
     timed: bool = True
-    own_price: npt.NDArray[np.float64] | None = None
+    past: Sequence[Past] | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -43,9 +43,6 @@ class Cases(msgspec.Struct, frozen=True):
         """The number of each case's session."""
         return self.touches.session[self.at]
 
-    def price_level(self, case: int) -> float:
-        return math.nan if self.own_price is None else float(self.own_price[case])
-
     def query(self, case: int, count: int) -> Query:
         first, at = max(int(self.first[case]), int(self.at[case]) - MAX_SESSION), int(self.at[case])
         touches = self.touches
@@ -53,7 +50,8 @@ class Cases(msgspec.Struct, frozen=True):
         age = (now - touches.time[first:at]).astype(np.float32) / np.float32(1000)
         if not self.timed:
             age = np.full(at - first, np.nan, np.float32)
-        return Query(touches.item[first:at], touches.kind[first:at], age, now=now, count=count)
+        past = NO_PAST if self.past is None else self.past[case]
+        return Query(touches.item[first:at], touches.kind[first:at], age, now=now, count=count, past=past)
 
 
 def cases_of(touches: Interactions, *, timed: bool = True) -> Cases:
@@ -100,7 +98,7 @@ def candidate_rows(
         if live and cases.first[case] > learnt:
             stage.update(part_of(cases.touches, learnt, int(cases.first[case])))
             learnt = int(cases.first[case])
-        found, _, columns = stage.propose(cases.query(case, stage.count), cases.price_level(case))
+        found, _, columns = stage.propose(cases.query(case, stage.count))
         n = len(found)
         features[end : end + n] = columns.T
         item[end : end + n] = found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -67,9 +66,9 @@ class CandidateStage:
             source.update(news)
         self.signals.update(news)
 
-    def propose(self, query: Query, own_price: float = math.nan) -> tuple[Items, Floats, Floats]:
+    def propose(self, query: Query) -> tuple[Items, Floats, Floats]:
         """(items best first, their blended scores, their features (COLUMNS, n)); the features are
-        overwritten by the next call. ``own_price`` is the person's price level then, NaN unknown."""
+        overwritten by the next call."""
         self._slate.clear(len(self.sources), self.count)
         for place, source in enumerate(self.sources):
             self._slate.ask(place, source, query)
@@ -82,7 +81,7 @@ class CandidateStage:
             query.session,
             query.kind,
             query.age_s,
-            own_price,
+            query.past,
             found.items,
             scores,
             self._columns,

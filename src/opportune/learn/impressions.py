@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import msgspec
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from opportune.clock import Millis
 from opportune.learn.candidate_rows import Progress, Rows, no_progress
 from opportune.learn.candidate_stage import CandidateStage
+from opportune.recommend.past import NO_PAST, Past
 from opportune.recommend.rank_features import COLUMNS
 from opportune.recommend.source import Query
 
@@ -21,7 +21,7 @@ FEWEST = 100
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
     """One decision: the session when it was made (item numbers, kinds, ages in seconds), the items shown in
-    order, and which of them were clicked; ``own_price`` the price level that the decision read (or NaN)."""
+    order, and which of them were clicked; ``past`` the earlier visits that the decision read, if it did."""
 
     time: Millis
     session: tuple[int, ...]
@@ -29,7 +29,7 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
     age_s: tuple[float, ...]
     items: tuple[int, ...]
     clicked: frozenset[int]
-    own_price: float = math.nan
+    past: Past = NO_PAST
 
 
 def impression_rows(
@@ -47,8 +47,9 @@ def impression_rows(
             np.array(one.age_s, np.float32),
             now=one.time,
             count=stage.count,
+            past=one.past,
         )
-        found, _, columns = stage.propose(query, one.own_price)
+        found, _, columns = stage.propose(query)
         at = {int(item): row for row, item in enumerate(found)}
         kept = [(place, item) for place, item in enumerate(one.items) if item in at]
         if len(kept) > 1 and any(item in one.clicked for _, item in kept):

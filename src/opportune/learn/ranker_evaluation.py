@@ -42,7 +42,7 @@ def rank_cases(
         if live and cases.first[case] > learnt:
             stage.update(part_of(cases.touches, learnt, int(cases.first[case])))
             learnt = int(cases.first[case])
-        items, _, features = stage.propose(cases.query(case, stage.count), cases.price_level(case))
+        items, _, features = stage.propose(cases.query(case, stage.count))
         target = int(cases.touches.item[cases.at[case]])
         n = len(items)
         alone[case] = _place(items[:DEPTH], target)

@@ -8,6 +8,7 @@ held out for the metrics. Serving then uses the live candidate stage, which has 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,15 +27,16 @@ from opportune.learn.measures import difference, measures
 from opportune.learn.outcomes import outcome_report, train_outcomes
 from opportune.learn.ranker_evaluation import Ranked, rank_cases
 from opportune.learn.ranker_training import RankerConfig, best_size, importances, train_trees
+from opportune.recommend.past import Past
 from opportune.recommend.rank_features import ItemTable
 from opportune.recommend.sequence import SequenceSource
 from opportune.recommend.source import Interactions
 from opportune.recommend.tree_scorer import TreeScorer
 
 LEAST_CASES = 200
-PriceLevels = Callable[[Interactions, npt.NDArray[np.int64]], npt.NDArray[np.float64]]
-"""(touches, whole sessions one after another; row numbers) -> the price that the person of each row was known
-to look at before it; NaN unknown."""
+Pasts = Callable[[Interactions, npt.NDArray[np.int64]], Sequence[Past]]
+"""(touches, whole sessions one after another; row numbers) -> the earlier visits of the person of each row,
+as they were known just before it."""
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +87,7 @@ def train_ranker(
     rival: Rival | None = None,
     shown: Sequence[Shown] | None = None,
     known: Callable[[Interactions], frozenset[int]] | None = None,
-    price_levels: PriceLevels | None = None,
+    pasts: Pasts | None = None,
     threads: int = 2,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> Trained:
@@ -94,8 +96,8 @@ def train_ranker(
     ``stage`` is fitted anew here. ``outcomes``: also learn the chances that objectives weigh. ``shown``:
     learn the order from these lists instead, with their places (position bias); everything else, the
     measuring too, stays. ``known`` says which of the sessions measured are of people who had been there
-    before: they are told apart in the report. ``price_levels`` tells the person's price level before each
-    case; without, the column that compares with it is empty. Raises :class:`InvalidRequest` when the history
+    before: they are told apart in the report. ``pasts`` tells the person's earlier visits as of each case;
+    without, the columns about them are empty. Raises :class:`InvalidRequest` when the history
     is too short.
     """
     touches = by_session(history)
@@ -120,7 +122,7 @@ def train_ranker(
             seen=f"{len(touches)} touches in {len(session)} sessions",
             remedy="import more history, or go on collecting; until then the blend ranks",
         )
-    cases = with_price_levels(cases, bounds, touches, price_levels)
+    cases = with_pasts(cases, bounds, touches, pasts)
     past = part(touches, 0, int(bounds[0]))
     stage.fit(past)
     vectors = item_vectors(past, items)
@@ -184,7 +186,7 @@ def evaluate(
     share: float,
     seed: int,
     *,
-    price_levels: PriceLevels | None = None,
+    pasts: Pasts | None = None,
     progress: Callable[[str], Progress] = lambda step: no_progress,
 ) -> dict[str, dict[str, Any]]:
     """Metrics of the stage alone (``stage``) and of each bundle on the last ``share`` of the sessions, with
@@ -200,7 +202,7 @@ def evaluate(
             seen=f"{len(first)} sessions",
             remedy="a larger share",
         )
-    [cases] = with_price_levels([cases], [at], touches, price_levels)
+    [cases] = with_pasts([cases], [at], touches, pasts)
     stage.fit(part(touches, 0, at))
     told: dict[str, dict[str, Any]] = {}
     for version, bundle in bundles.items():
@@ -278,23 +280,23 @@ def newest(cases: Cases, most: int) -> Cases:
         cases,
         first=cases.first[-most:],
         at=cases.at[-most:],
-        own_price=None if cases.own_price is None else cases.own_price[-most:],
+        past=None if cases.past is None else cases.past[-most:],
     )
 
 
-def with_price_levels(
+def with_pasts(
     cases: Sequence[Cases],
     begins: Sequence[int] | npt.NDArray[np.int64],
     touches: Interactions,
-    price_levels: PriceLevels | None,
+    pasts: Pasts | None,
 ) -> list[Cases]:
-    """The cases with what their people were known to look at before; ``begins`` says at which row of
-    ``touches`` the touches of each set of cases begin. All are asked for at once."""
-    if price_levels is None:
+    """The cases with the earlier visits of their people; ``begins`` says at which row of ``touches`` the
+    touches of each set of cases begin. All are asked for at once."""
+    if pasts is None:
         return list(cases)
     asked = [one.at + begin for one, begin in zip(cases, begins, strict=True)]
-    levels = np.split(price_levels(touches, np.concatenate(asked)), np.cumsum([len(a) for a in asked])[:-1])
-    return [msgspec.structs.replace(one, own_price=of) for one, of in zip(cases, levels, strict=True)]
+    found = iter(pasts(touches, np.concatenate(asked)))
+    return [msgspec.structs.replace(one, past=list(islice(found, len(one)))) for one in cases]
 
 
 def _columns(rows: Interactions) -> tuple[npt.NDArray[Any], ...]:

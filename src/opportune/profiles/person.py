@@ -10,6 +10,7 @@ from opportune.clock import Millis
 from opportune.events.event import Identifier
 from opportune.identity.groups import current
 from opportune.profiles.golden import golden
+from opportune.profiles.history import history_before
 from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch, Trait
 from opportune.profiles.rectified import put_right
 from opportune.profiles.schema import ProfileSchema, trim
@@ -45,6 +46,11 @@ class Person:
     def recent(self) -> list[Touch]:
         """The last touches of items, oldest first, at most 64."""
         return [t for t in self.leaf.touches if t.item_id]
+
+    def history(self, before: Millis) -> dict[str, list[Any]]:
+        """What they did before a visit that began at ``before``; see :func:`history_before`."""
+        leaf = self.leaf
+        return history_before(leaf.touches, leaf.bought, leaf.dismissed, before)
 
     @property
     def searches(self) -> Sequence[Search]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -11,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from opportune.errors import InvalidDefinition
+from opportune.profiles.history import HISTORY
 from opportune.recommend.rank_features import (
     COLUMNS,
     FEATURES,
-    PRICE_LEVEL,
+    FIRST_OF_PAST,
+    FIRST_OF_SOURCES,
     SOURCES,
     ItemTable,
     fill_features,
@@ -26,7 +27,6 @@ from opportune.recommend.tree_kernel import BLOCK
 from opportune.recommend.tree_scorer import TreeScorer, room_for
 
 _SEQUENCE = SOURCES.index(SequenceSource.name)
-_OWN_PRICE = tuple(FEATURES).index("own_price_ratio")
 
 
 @lru_cache(maxsize=256)
@@ -54,8 +54,9 @@ class LearnedRanker:
     """Scores candidates with a forest over :data:`FEATURES`. About 0.1 ms for 100 candidates and 60 trees.
 
     ``name`` goes into the decision record; ``outcomes`` are forests of chances; ``sequence`` is the sequence
-    model that it was trained with, if any. ``reads``: the person's features that its trees really look at,
-    which a decision has to hand over; empty where none does, so that nobody's profile is read in vain. Raises
+    model that it was trained with, if any. ``reads``: :data:`HISTORY` where its trees
+    really look at the person's earlier visits, which a decision then puts into the query; empty where none
+    does, so that nobody's history is read in vain. Raises
     :class:`InvalidDefinition` for a model whose features are not those of this version.
     """
 
@@ -79,12 +80,17 @@ class LearnedRanker:
         self.outcomes = tuple(outcomes)
         self._outcomes = dict(outcomes)
         self._scorer = scorer
-        looks = any(_looks_at(one, _OWN_PRICE) for one in (scorer, *outcomes.values()))
-        self.reads: tuple[str, ...] = (PRICE_LEVEL,) if looks else ()
+        looks = any(_looks_at_past(one) for one in (scorer, *outcomes.values()))
+        self.reads: tuple[str, ...] = (HISTORY,) if looks else ()
         self._signals = signals
         self._items = items
         self._sequence = sequence
         self._columns = np.zeros((COLUMNS, BLOCK), np.float32)
+
+    @property
+    def vectors(self) -> Floats:
+        """Of every item, those that it was trained with: (items, d)."""
+        return self._items.vector
 
     def score(
         self,
@@ -95,7 +101,7 @@ class LearnedRanker:
         said: Floats,
         sources: tuple[str, ...],
     ) -> Floats:
-        self._fill(items, blended, query, features, said, sources)
+        self._fill(items, blended, query, said, sources)
         return self._scorer.score(self._columns)[: len(items)].astype(np.float32)
 
     def foretell(
@@ -108,7 +114,7 @@ class LearnedRanker:
         sources: tuple[str, ...],
     ) -> dict[str, Floats]:
         """The chance of each of ``outcomes`` per candidate. As long as :meth:`score` for each of them."""
-        self._fill(items, blended, query, features, said, sources)
+        self._fill(items, blended, query, said, sources)
         n = len(items)
         return {
             name: scorer.score(self._columns)[:n].astype(np.float32)
@@ -120,7 +126,6 @@ class LearnedRanker:
         items: Items,
         blended: Floats,
         query: Query,
-        features: Mapping[str, Any],
         said: Floats,
         sources: tuple[str, ...],
     ) -> None:
@@ -134,7 +139,7 @@ class LearnedRanker:
             query.session,
             query.kind,
             query.age_s,
-            price_level(features),
+            query.past,
             items,
             source_scores(blended, said, sources, fits),
             self._columns,
@@ -149,15 +154,6 @@ class LearnedRanker:
         self.foretell(item, one, query, {}, one[None, :], ("session_knn",))
 
 
-def price_level(features: Mapping[str, Any]) -> float:
-    """The person's :data:`PRICE_LEVEL` among their features; NaN where it is not known or no number.
-
-    >>> price_level({"price_viewed_30d": 20}), price_level({"price_viewed_30d": None})
-    (20.0, nan)
-    """
-    level = features.get(PRICE_LEVEL)
-    return float(level) if isinstance(level, int | float) else math.nan
-
-
-def _looks_at(scorer: TreeScorer, column: int) -> bool:
-    return any(node.feature == column for tree in scorer.forest.trees for node in tree.nodes)
+def _looks_at_past(scorer: TreeScorer) -> bool:
+    past = range(FIRST_OF_PAST, FIRST_OF_SOURCES)
+    return any(node.feature in past for tree in scorer.forest.trees for node in tree.nodes)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.clock import Millis
+from opportune.recommend.past import NO_PAST, Past
 
 Items = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -45,7 +46,8 @@ class Query(msgspec.Struct, frozen=True):
 
     ``session`` holds item numbers, oldest first, at most 50, repeats kept; ``kind`` and ``age_s`` (seconds
     since the touch) have the same shape. ``item`` is the item whose page is open, ``category`` the category
-    number of the page; -1 where there is none. ``count`` is how many candidates are wanted.
+    number of the page; -1 where there is none. ``count`` is how many candidates are wanted. ``past`` is
+    what the person did before the session, as far as is remembered and may be looked at.
     """
 
     session: Items
@@ -55,6 +57,7 @@ class Query(msgspec.Struct, frozen=True):
     count: int = 100
     item: int = -1
     category: int = -1
+    past: Past = NO_PAST
 
 
 class Candidates(msgspec.Struct, frozen=True):
