@@ -39,6 +39,21 @@ def test_two_halves_make_the_leaf_of_one_machine() -> None:
         assert SCHEMA.encode(found) == SCHEMA.encode(expected), name
 
 
+def test_who_is_in_a_group_is_in_its_other_half() -> None:
+    call = {
+        "type": "track",
+        "event": "Seen",
+        "userId": "u1",
+        "messageId": "m1",
+        "context": {"groupId": "acme"},
+    }
+    event = typed(call)
+    assert event.identifiers == ("user_id:u1", "account:acme")
+    end = SCHEMA.zero()
+    fold_end(SCHEMA, end, end_of(event), "account:acme", 1)
+    assert whole(SCHEMA.zero(), end).members == {"user_id:u1": event.time}
+
+
 def test_the_other_half_is_not_changed() -> None:
     end = SCHEMA.zero()
     end.links["user_id:u1"] = Evidence("together", 5, "m1", "shop", 5)

@@ -32,6 +32,7 @@ from opportune.engine.admission import Admission, RawItem, Receipt, receipt, ref
 from opportune.engine.anonymous_desk import AnonymousDesk
 from opportune.engine.checkpoints import EVERY, Checkpoints
 from opportune.engine.collector import collector_paused
+from opportune.engine.company import company_of
 from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.erasing import DerivedEraser, Erasing
@@ -194,9 +195,9 @@ class Engine(Queries):
         self.entries = loaded.entries
         self.journal, self.store, self.state = loaded.journal, loaded.store, loaded.state
         self.anonymous = AnonymousDesk(self._disk, self.workspace.privacy.anonymous, self.clock)
-        self._people = People(self.state.person)
         self._in_flight: set[bytes] = set()
         self.consent = ConsentGate(self.state, self.workspace.consent)
+        self.forget_people()
         self._unapplied: deque[Admission] = deque()
         self._checkpoints = Checkpoints(
             self.journal,
@@ -529,6 +530,7 @@ class Engine(Queries):
         """The person as a decision may look at them: nobody, when they do not allow it, or when nothing of
         them is ever to be recorded again."""
         person = self._person(identifiers, now)
+        person.company = self.company
         said = read(context) if says_something(context) else NOTHING
         if not int(self.consent.standing(person.identifiers, said).allowed) & _PERSONALIZE:
             return Refused()
@@ -674,9 +676,14 @@ class Engine(Queries):
     def carry_out(self, members: Sequence[Identifier], traced: Trace) -> Removed:
         """The part of an erasure that changes what is known; see :mod:`opportune.engine.erasure`."""
         removed = carry_out(self.journal, self.entries, self.state, self._checkpoints, members, traced)
-        self._people = People(self.state.person)
+        self.forget_people()
         self.consent.folded()
         return removed
+
+    def forget_people(self) -> None:
+        """Drop every view of people and of their groups: leaves are not what they were."""
+        self._people = People(self.state.person)
+        self.company = company_of(self)
 
     # -- dead letters
 

@@ -19,6 +19,7 @@ from opportune.decide.whatif import WhatIf, what_if
 from opportune.decide.world import World
 from opportune.engine import keys
 from opportune.engine.checkpoints import Checkpoints
+from opportune.engine.company import Company
 from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.groups import group_of, groups_of
 from opportune.engine.sealed import SealedEntries
@@ -54,6 +55,7 @@ class Queries:
     workspace: Workspace
     clock: Clock
     consent: ConsentGate
+    company: Company | None
     _checkpoints: Checkpoints
     _world: World
 
@@ -69,6 +71,7 @@ class Queries:
         component = self.component(key)
         leaves = [self.state.leaf(name) for name in component.identifiers]
         person = Person(self.state.person, component.identifiers, leaves)
+        person.company = self.company
         if not key or not person.known:
             raise NotFound(
                 "nobody is known by this identifier",
@@ -115,7 +118,7 @@ class Queries:
                 if t.value is not None
             },
             "rectified": {name: msgspec.structs.asdict(one) for name, one in sorted(leaf.rectified.items())},
-            "features": dict(person.features(now)),
+            "features": dict(person.own(now)),
             "taste": self._taste(component, person, now),
             "session": {
                 **msgspec.to_builtins(person.session_state(now)),

@@ -31,7 +31,6 @@ from opportune.events.rights import RECTIFIED
 from opportune.identity.links import links_of
 from opportune.privacy.retention import Retention, residue
 from opportune.privacy.sealing import GONE_SLOT, Erased, gone, is_sealed, slot_of
-from opportune.profiles.person import People
 from opportune.stores.disk import RealDisk
 from opportune.stores.journal import Journal
 from opportune.stores.vault import Vault
@@ -119,7 +118,7 @@ class Retiring:
                 state.components.forget(key.removeprefix(keys.LEAF))
         for letter_id in sorted(self._letters):
             state.dead_letters.erase(letter_id)
-        engine._people = People(state.person)
+        engine.forget_people()
         checkpoints.run(forgotten)
         engine.journal.rewrite(self._replacements(entries))
         derived = sum(expire(self._gone.keys()) for expire in engine.derived_expirers)

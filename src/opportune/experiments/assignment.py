@@ -23,6 +23,7 @@ from opportune.experiments.definitions import (
 )
 from opportune.experiments.hashing import hasher, layer_hasher
 from opportune.profiles.exposed import stands
+from opportune.profiles.lookup import value_at
 
 Why = Literal["assigned", "sticky", "shipped", "removed", "bandit", "apprentice", "baseline"]
 """``assigned`` by the hash; ``sticky`` because an exposure stands; ``shipped`` to everybody; ``removed``: the
@@ -126,7 +127,7 @@ class _Compiled:
         if allocation is None or not allocation.features:
             return ()
         known = subject.attributes()
-        values = [known.get(name) for name in allocation.features]
+        values = [known.get(name, value_at(known, name)) for name in allocation.features]
         return tuple([float(v) if isinstance(v, int | float) and math.isfinite(v) else 0.0 for v in values])
 
     def ranges_at(self, now: Millis) -> list[tuple[float, float]]:

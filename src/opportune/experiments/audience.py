@@ -9,8 +9,9 @@ from opportune.profiles.lookup import value_at
 from opportune.profiles.paths import value_test
 
 Attributes = Mapping[str, Any]
-"""A person's features by name (one with several values is looked into with a dot), ``traits.<name>``,
-``segment.<name>`` (true where they are in it), and the request's ``context.<name>``."""
+"""A person's features by name (one with several values is looked into with a dot), those of their groups
+(``account.<feature>``, ``household.<feature>``), ``traits.<name>``, ``segment.<name>`` (true where they are
+in it), and the request's ``context.<name>``."""
 Audience = Callable[[Attributes], bool]
 
 

@@ -133,9 +133,10 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One experiment. The first arm is the control.
 
     ``unit`` is what is randomized: a ``person`` (sticky from the first exposure, through login), an
-    ``anonymous_id``, a ``session``, an ``account``, or ``time`` (with ``switchback``). ``placements`` are
-    where it runs; without any it is a feature flag only. ``status``: ``draft`` and ``stopped`` show everybody
-    the placement as it is; ``ship`` shows everybody that arm. ``layer`` makes experiments of one layer
+    ``anonymous_id``, a ``session``, an ``account`` or ``household`` (sticky for everybody in it), or ``time``
+    (with ``switchback``). ``placements`` are where it runs; without any it is a feature flag only.
+    ``status``: ``draft`` and ``stopped`` show everybody the placement as it is; ``ship`` shows everybody that
+    arm. ``layer`` makes experiments of one layer
     exclude each other: each takes its ``slots``, a stretch of [0, 1). ``audience`` and ``coverage`` are asked
     when somebody comes in, never again. ``salt`` defaults to the id. A new id is a new randomization.
     ``metrics``: the first one decides. ``dimensions`` are context fields that the report splits by.

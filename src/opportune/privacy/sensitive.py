@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from opportune.errors import InvalidDefinition
+from opportune.identity.groups import ACCOUNT, HOUSEHOLD
 
 Surface = Literal[
     "features",
@@ -69,7 +70,10 @@ class Fence:
         }
 
     def against(self, path: str, surface: Surface) -> Sensitive | None:
-        """What stands against using a path, or a feature by its name, there; None when nothing does."""
+        """What stands against using a path, or a feature by its name, there; None when nothing does. A
+        feature of a group is as sensitive as it is of a person."""
+        head, _, rest = path.partition(".")
+        path = rest if rest and head in (ACCOUNT, HOUSEHOLD) else path
         found = self._features.get(path.partition(".")[0]) or [
             one for one in self._declared if _covers(one.path, path)
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from opportune.clock import Millis
 from opportune.events.event import Identifier
@@ -17,12 +17,23 @@ from opportune.profiles.schema import ProfileSchema, trim
 from opportune.profiles.session import SessionState, session_state, session_touches
 
 
+class Company(Protocol):
+    """What somebody's groups add to what is known of them."""
+
+    def features(self, groups: Sequence[Identifier], now: Millis) -> Mapping[str, Any]: ...
+
+    def exposed(
+        self, groups: Sequence[Identifier], own: Mapping[str, Mapping[str, Millis]]
+    ) -> Mapping[str, Mapping[str, Millis]]: ...
+
+
 class Person:
     """A read-only view. With one leaf that holds anything it reads that leaf itself, so it is never older
     than the last event; with several it is their combination when it was built (see :class:`People`). What
-    leaves know about links is not part of it: ask ``resolve`` for evidence."""
+    leaves know about links is not part of it: ask ``resolve`` for evidence. ``company`` tells of their
+    groups, where somebody asks."""
 
-    __slots__ = ("_features", "groups", "identifiers", "leaf", "schema")
+    __slots__ = ("_features", "company", "groups", "identifiers", "leaf", "schema")
 
     def __init__(
         self, schema: ProfileSchema, identifiers: Sequence[Identifier], leaves: Sequence[Leaf]
@@ -30,6 +41,7 @@ class Person:
         self.schema = schema
         self.identifiers = tuple(identifiers)
         self.groups: tuple[Identifier, ...] = ()
+        self.company: Company | None = None
         held = [leaf for leaf in leaves if not leaf.empty] or leaves[:1]
         self.leaf = held[0] if len(held) == 1 else schema.combine(held)
         trim(self.leaf)
@@ -79,8 +91,10 @@ class Person:
 
     @property
     def exposed(self) -> Mapping[str, Mapping[str, Millis]]:
-        """Experiment -> arm seen -> when first (see ``exposed.py``)."""
-        return self.leaf.exposed
+        """Experiment -> arm seen -> when first (see ``exposed.py``), by them and by their groups."""
+        if self.company is None or not self.groups:
+            return self.leaf.exposed
+        return self.company.exposed(self.groups, self.leaf.exposed)
 
     @property
     def traits(self) -> dict[str, Any]:
@@ -114,6 +128,13 @@ class Person:
         return session_state(touches, searches, self.leaf.cart)
 
     def features(self, now: Millis) -> dict[str, Any]:
+        """Every declared feature as of ``now``, and those of their groups where somebody asks."""
+        own = self.own(now)
+        if self.company is None or not self.groups:
+            return own
+        return {**self.company.features(self.groups, now), **own}
+
+    def own(self, now: Millis) -> dict[str, Any]:
         """Every declared feature as of ``now``; computed once per state and instant. 5 to 15 us."""
         key = (self.leaf.offset, now)
         if self._features is None or self._features[0] != key:

@@ -10,17 +10,23 @@ import msgspec
 
 from opportune.config.definitions import parse
 from opportune.errors import InvalidDefinition
+from opportune.identity.groups import ACCOUNT, HOUSEHOLD
 from opportune.profiles.lookup import value_at
 from opportune.profiles.paths import value_test
 
 MAX_SEGMENTS = 500
+GROUPS = (ACCOUNT, HOUSEHOLD)
+PEOPLE = "people"
+"""How many people a group has, beside its features."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
 class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``when``: conditions that must all hold, ``{feature: value}`` or ``{feature: {op: value}}`` with the
     operators of features' ``where``. A feature with several values is looked into with a dot:
-    ``intents.price``, ``affinity_category.Mugs``; of a list, ``contains`` finds an entry."""
+    ``intents.price``, ``affinity_category.Mugs``; of a list, ``contains`` finds an entry. ``account.`` and
+    ``household.`` before a feature ask for that of the group, the sum of its people, and
+    ``household.people`` for how many there are."""
 
     name: str
     when: Mapping[str, Any]
@@ -77,7 +83,12 @@ def parse_segments(
             )
         for path, expected in segment.when.items():
             _compiled(path, expected, f"{where}.when")
-            if known is not None and path.partition(".")[0] not in known:
+            name, _, of_group = path.partition(".")
+            if name in GROUPS and of_group:
+                name = of_group.partition(".")[0]
+                if name == PEOPLE:
+                    continue
+            if known is not None and name not in known:
                 raise InvalidDefinition(
                     "no such feature",
                     seen=path,

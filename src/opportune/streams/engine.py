@@ -22,6 +22,7 @@ from opportune.decide.world import new_decision_id
 from opportune.engine.admission import Admission, RawItem
 from opportune.engine.engine import Engine, request_of
 from opportune.engine.entries import Entry
+from opportune.engine.groups import groups_of
 from opportune.engine.loading import codecs
 from opportune.engine.workspace import Workspace
 from opportune.errors import NotFound, OpportuneError, StorageError
@@ -171,8 +172,18 @@ class ClusterEngine(Engine):
             try:
                 known = self.state.components.remembered(identifiers[0])
                 self._records.refresh(identifiers, known, within_s=within_s)
+                if self.company is not None:
+                    self._refresh_groups(identifiers[0])
             except StorageError as error:
                 self._redis_away = error.what
+
+    def _refresh_groups(self, identifier: str) -> None:
+        """Two more round trips, for somebody in a group, where definitions ask about groups."""
+        leaf = self.state.leaf
+        groups = groups_of([leaf(name) for name in self.state.components.members(identifier)])
+        if groups:
+            self._records.refresh(groups)
+            self._records.refresh([member for group in groups for member in leaf(group).members])
 
     def _keep(self, record: DecisionRecord) -> None:
         self.log.append(record)

@@ -14,6 +14,7 @@ import msgspec
 from opportune.decide.request import DecisionRecord
 from opportune.events.consent import NOTHING, statement_of
 from opportune.events.event import Event, Identifier
+from opportune.identity.groups import MAX_MEMBERS, merge_groups
 from opportune.identity.links import add
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.consent.record import Consent
@@ -79,6 +80,8 @@ def whole(leaf: Leaf, end: Leaf) -> Leaf:
     takes it in; ``end`` stays as it is. O(links)."""
     for other, evidence in end.links.items():
         add(leaf.links, other, copy(evidence))
+    if end.members:
+        leaf.members = merge_groups(leaf.members, end.members, MAX_MEMBERS)
     if end.consent is not None:
         leaf.consent = end.consent if leaf.consent is None else merged(leaf.consent, end.consent)
     return leaf

@@ -3,6 +3,11 @@
 In a switchback the unit is the period (times its ``by`` value): a metric is the sum over its people divided
 by their number, with the variance of a ratio over periods, since people of one period are not independent
 (Deng, Knoblich & Lu, 2018). An outcome belongs to the person's newest exposure before it.
+
+Where the unit is a group of people (an account, a household), or one of several browsers of a person, its
+value is the sum over its people and the variance is over units: people of one household are not independent,
+and counting them one by one would make intervals too narrow. An outcome belongs to the unit that the person
+was last exposed in before it, or first exposed in at all.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from opportune.experiments.statistics.quantiles import of_order_statistics, rank
 from opportune.experiments.statistics.sums import Sums
 
 ARMS_AT_MOST = 64
+GATHERED = ("account", "household", "anonymous_id")
+"""Units that several people may be in, or one person in several."""
 SEGMENT = "segment"
 """The dimension of who is in a segment now and who is not."""
 INSIDE, OUTSIDE = "in it", "not in it"
@@ -28,7 +35,8 @@ INSIDE, OUTSIDE = "in it", "not in it"
 
 class Units(msgspec.Struct, frozen=True):
     """Who is in the experiment. ``by_day`` has units by day of first exposure and arm; ``flipped`` counts
-    those who saw several arms; ``removed`` those who came in under arms that the definition no longer has."""
+    those who saw several arms, or, of groups, have somebody who did; ``removed`` those who came in under arms
+    that the definition no longer has."""
 
     by_arm: dict[str, int]
     by_day: dict[int, dict[str, int]]
@@ -60,6 +68,7 @@ class Analysis:
         self.arms = [arm.id for arm in experiment.variants()]
         self._until = until
         self.by_period = experiment.unit == "time"
+        self.gathers = experiment.unit in GATHERED
         self._misplaced: dict[tuple[str, str, str], dict[str, int]] = {}
         self._some = "" if since is None else f"and e.time >= {int(since)}"
         if placement:
@@ -88,6 +97,8 @@ class Analysis:
                 min(arm) <> max(arm) as flipped, max(arm) as last
             from coded group by unit
         """, [self.experiment.id])  # fmt: skip
+        if self.gathers:
+            self._gather(arms, until)
         self._c.execute(f"""
             create or replace temp table units as
             select unit, who, first // {ARMS_AT_MOST} as time, first % {ARMS_AT_MOST} as arm
@@ -95,6 +106,28 @@ class Analysis:
             from seen where first % {ARMS_AT_MOST} < {ARMS_AT_MOST - 1}
                 {"and not flipped" if exclude_flips else ""}
         """)  # fmt: skip
+
+    def _gather(self, arms: str, until: str) -> None:
+        """Who is in which unit from when on: a person counts where they were exposed last. A unit with
+        somebody who saw another arm, there or in another unit, is flipped."""
+        self._c.execute(f"""
+            create or replace temp table belongs as
+            with coded as (
+                select e.unit, coalesce(p.person, e.leaf) as who, e.time, e.seq,
+                    case e.arm {arms} else {ARMS_AT_MOST - 1} end as arm
+                from exposures e left join people p on p.leaf = e.leaf
+                where e.experiment = ? {until} {self._some}),
+            moves as (select *, lag(unit) over (partition by who order by time, seq) as before,
+                    min(arm) over (partition by who) <> max(arm) over (partition by who) as flipped
+                from coded)
+            select who, unit, flipped,
+                case when before is null then {-(2**62)} else time end as since
+            from moves where before is distinct from unit
+        """, [self.experiment.id])  # fmt: skip
+        self._c.execute("""
+            update seen set flipped = true
+            where unit in (select unit from belongs where flipped)
+        """)
 
     def _unit(self) -> str:
         """SQL of what a row of the unit table stands for; in a switchback a person in a period."""
@@ -229,8 +262,7 @@ class Analysis:
                     row_number() over (partition by who, name, order_key order by time, seq) > 1
                 from o where order_key <> 0)
             select u.unit, u.arm, v.time - u.time as after, v.name, v.value, v.again
-            from {"v asof join units u on v.who = u.who and v.time >= u.time" if self.by_period
-                else "units u join v on v.who = u.who"}
+            from {self._outcomes_of_units()}
         """)  # fmt: skip
         self._c.execute(f"""
             create or replace temp table outcomes as
@@ -238,6 +270,16 @@ class Analysis:
         """)
         self._metrics = metrics
         self._sums: dict[str, list[dict[tuple[Any, str], Sums]]] = {}
+
+    def _outcomes_of_units(self) -> str:
+        """SQL of the outcomes ``v`` beside the units ``u`` that they belong to."""
+        if self.by_period:
+            return "v asof join units u on v.who = u.who and v.time >= u.time"
+        if self.gathers:
+            return (
+                "v asof join belongs b on v.who = b.who and v.time >= b.since join units u on u.unit = b.unit"
+            )
+        return "units u join v on v.who = u.who"
 
     def people(self, index: int) -> list[tuple[int, Millis, str, float]]:
         """Every unit: the leaf that was exposed first, when, in which arm, and the metric's value."""
@@ -396,7 +438,7 @@ class Analysis:
         row = self._c.execute(f"""
             select count(*) from (select * from events where name = '{event}') o {people}
             where o.time >= (select min(first) // {ARMS_AT_MOST} from seen) {until}
-                and not exists (select 1 from seen s where s.who = {who})
+                and not exists (select 1 from {"belongs" if self.gathers else "seen"} s where s.who = {who})
         """).fetchone()
         return int(row[0])
 

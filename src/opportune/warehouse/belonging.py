@@ -22,6 +22,7 @@ def leaves_in(engine: Engine, segment: str, key_of: Callable[[str], int]) -> set
         members = engine.component(name).identifiers
         done.update(members)
         person = Person(state.person, members, [state.leaf(member) for member in members])
+        person.company = engine.company
         if segment in engine.workspace.segments.of(person.features(now)):
             found.update(map(key_of, members))
     return found

@@ -360,6 +360,9 @@ def _messages(
     told = []
     if experiment.unit == "time":
         told.append("units are periods: people of one period are counted together")
+    grouped = experiment.unit in ("account", "household")
+    if grouped:
+        told.append(f"units are {experiment.unit}s: people of one are counted together")
     for arm, n in units.removed.items():
         told.append(f"the arm {arm} was removed while running: {n} who saw it are left out")
     for arm, n in units.by_arm.items():
@@ -367,7 +370,8 @@ def _messages(
             told.append(f"the arm {arm} has no data yet")
     if units.flipped:
         what = "are left out" if exclude_flips else "count where they first were"
-        told.append(f"{units.flipped} saw more than one arm (people that turned out to be one): they {what}")
+        why = "somebody moved from one to another" if grouped else "people that turned out to be one"
+        told.append(f"{units.flipped} saw more than one arm ({why}): they {what}")
     for metric in found:
         told += _without_value(metric, experiment, units)
         for why, n in metric.misplaced.items():
