@@ -173,17 +173,18 @@ class ClusterEngine(Engine):
                 known = self.state.components.remembered(identifiers[0])
                 self._records.refresh(identifiers, known, within_s=within_s)
                 if self.company is not None:
-                    self._refresh_groups(identifiers[0])
+                    self._refresh_groups(identifiers[0], within_s)
             except StorageError as error:
                 self._redis_away = error.what
 
-    def _refresh_groups(self, identifier: str) -> None:
+    def _refresh_groups(self, identifier: str, within_s: float | None) -> None:
         """Two more round trips, for somebody in a group, where definitions ask about groups."""
         leaf = self.state.leaf
         groups = groups_of([leaf(name) for name in self.state.components.members(identifier)])
         if groups:
-            self._records.refresh(groups)
-            self._records.refresh([member for group in groups for member in leaf(group).members])
+            self._records.refresh(groups, within_s=within_s)
+            members = [member for group in groups for member in leaf(group).members]
+            self._records.refresh(members, within_s=within_s)
 
     def _keep(self, record: DecisionRecord) -> None:
         self.log.append(record)
