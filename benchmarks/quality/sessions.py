@@ -36,6 +36,12 @@ TUNED = "sessions/knn-tuned"
 RESAMPLES = 500
 
 
+def usual_share(sessions: int) -> float:
+    """Which last share of train teaches the knobs and the order: a ranker needs some thousand cases, and an
+    index most of the history. Chosen on the last sessions of three small train parts."""
+    return min(max(3000 / max(sessions, 1), 0.07), 0.25)
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -216,7 +222,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--evaluations", type=int, default=40, help="configurations tried at most")
-    parser.add_argument("--validation-share", type=float, default=0.07, help="last share of train sessions")
+    parser.add_argument(
+        "--validation-share",
+        type=float,
+        help="last share of train sessions; by default 3,000 sessions, but not less than 7 nor more than 25 %%",
+    )
     parser.add_argument("--validation-sessions", type=int, default=3000, help="sessions sampled from it")
     parser.add_argument(
         "--ranker-cases", type=int, default=40_000, help="cases that the ranker learns from, 0 for no ranker"
@@ -236,7 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
     report = run(
         split,
         evaluations=options.evaluations,
-        share=options.validation_share,
+        share=options.validation_share or usual_share(len(split.train)),
         sampled=options.validation_sessions,
         ranker_cases=options.ranker_cases,
         passes=options.sequence_passes,

@@ -16,7 +16,7 @@ from benchmarks.quality.session_data import Sessions, cases, load
 from benchmarks.quality.session_plot import draw
 from benchmarks.quality.session_ranks import DEPTH, knn_ranks
 from benchmarks.quality.session_tuning import GRID, sized, tune
-from benchmarks.quality.sessions import main, measures
+from benchmarks.quality.sessions import main, measures, usual_share
 
 from opportune.recommend.sequence_model import SequenceModel, neighbours_of
 from opportune.recommend.session_knn import SessionKnn
@@ -189,3 +189,7 @@ def test_the_picture_is_the_same_for_the_same_report(tmp_path: Path) -> None:
 def test_a_folder_without_sessions_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert f"{tmp_path}/sessions.parquet is not there" in capsys.readouterr().err
+
+
+def test_a_small_history_gives_more_of_itself_to_validation() -> None:
+    assert [usual_share(n) for n in (0, 4_000, 20_000, 186_670)] == [0.25, 0.25, 3000 / 20_000, 0.07]
