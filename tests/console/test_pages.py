@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.console.conftest import KEYS, NOW, Seen
+from tests.console.conftest import KEYS, NOW, Seen, item, view
 from tests.demo.asgi import Client
 
+from opportune import Engine
 from opportune.access.audit import AuditLog
 from opportune.access.roster import Roster
+from opportune.clock import FixedClock
 from opportune.console import create_console
 from opportune.identity.likely import Proposal
+from opportune.recommend.rank_features import FEATURES, no_items
+from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.ranker import LearnedRanker
+from opportune.recommend.tree_scorer import TreeScorer
+from opportune.recommend.tree_text import Forest, Link
 from opportune.server.auth import Keys
 from opportune.server.sessions import Sessions
 from opportune.stores.likely import PROPOSALS, LikelyStore
@@ -131,6 +139,32 @@ def test_a_person_with_the_evidence(console: Client) -> None:
     assert "Thing &lt;1&gt;" in page
     assert "<h1>Ada &lt;b&gt;</h1>" in page
     assert "affinity_category" in page
+
+
+def test_a_persons_own_models_are_on_their_page(tmp_path: Path) -> None:
+    (tmp_path / "features.yaml").write_text(
+        "features:\n"
+        "  - {name: leaning, event: product_viewed, fold: preference, value: category, half_life: 90d}\n"
+    )
+    clock = FixedClock(NOW)
+    with Engine.open(tmp_path / "data", workspace=tmp_path, clock=clock) as engine:
+        engine.ingest([item(n) for n in range(4)], dialect="catalog")
+        engine.ingest([view("ada", n, f"m{n}") for n in (1, 2, 3)])
+        vectors = np.array([[-1, 0], [1, 0], [0, 1], [1, 0]], np.float32)
+        engine._world.ranker = LearnedRanker(
+            "ranker/v7",
+            TreeScorer(Forest(tuple(FEATURES), (), Link("identity"))),
+            RankSignals(16, 16),
+            no_items()._replace(vector=vectors),
+        )
+        console = Client(create_console(engine, Sessions(KEYS, clock), shop_url="/"))
+        console.post("/login", {"key": KEYS.secret})
+        page = console.get("/people/anonymous_id:ada").text
+    # Mugs: two of three views on a prior of 0.5 to 4.5; items 1 and 3 point one way: 2 / (2 + 1)
+    assert '<th scope="row">Mugs</th><td class="num">0.31</td>' in page
+    assert page.count('<th scope="row">Thing &lt;1&gt;</th><td class="num">0.67</td>') == 1
+    assert page.count('<th scope="row">Thing &lt;0&gt;</th><td class="num">-0.67</td>') == 1
+    assert "From 3 items of theirs" in page
 
 
 def test_nobody_is_a_page_and_a_json_error(console: Client) -> None:
