@@ -98,7 +98,7 @@ def test_training_reads_what_the_decision_read(tmp_path: Path) -> None:
         visit(["p1", "p2"], anonymousId="x")
         now[0] += HOUR
         visit(["p2", "p3"], "Order Completed", anonymousId="x")
-        engine.ingest(viewed("p5", now[0] + 1, anonymousId="x") | {"event": "product_dismissed"})
+        engine.ingest(viewed("p5", now[0] + 1, anonymousId="x") | {"event": "Product Dismissed"})
         now[0] += DAY
         engine.ingest({"type": "identify", "userId": "u", "anonymousId": "x", "messageId": "login"})
         now[0] += DAY

@@ -47,6 +47,10 @@ SPECIFIED: dict[str, str] = {
 CANONICAL = frozenset(SPECIFIED.values())
 
 ALIASES: dict[str, str] = {
+    # Not in the specification, so without a spelling of its own: what somebody did not want to see.
+    "product_dismissed": "product_dismissed",
+    "item_dismissed": "item_dismissed",
+    "recommendation_dismissed": "recommendation_dismissed",
     "search_performed": "products_searched",
     "search": "products_searched",
     "searched_products": "products_searched",
