@@ -47,10 +47,6 @@ SPECIFIED: dict[str, str] = {
 CANONICAL = frozenset(SPECIFIED.values())
 
 ALIASES: dict[str, str] = {
-    # Not in the specification, so without a spelling of its own: what somebody did not want to see.
-    "product_dismissed": "product_dismissed",
-    "item_dismissed": "item_dismissed",
-    "recommendation_dismissed": "recommendation_dismissed",
     "search_performed": "products_searched",
     "search": "products_searched",
     "searched_products": "products_searched",
@@ -123,6 +119,8 @@ _GIVES_BACK = frozenset({"order_refunded", "order_cancelled"})
 _TITLE: dict[str, str] = {canonical: title for title, canonical in SPECIFIED.items()}
 
 _WORD_BREAK = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z0-9])(?=[A-Z])")
+UNSPECIFIED = ("product_dismissed", "item_dismissed", "recommendation_dismissed")
+"""What the specification does not have and means something here: somebody did not want to see it."""
 KNOWN: dict[str, str] = {**SPECIFIED, **{name: name for name in CANONICAL}, **ALIASES}
 """Spelling -> name: the vocabulary, and whatever other spellings :func:`canonical_name` met first."""
 _NAMES_REMEMBERED = 4_096
@@ -143,7 +141,7 @@ def canonical_name(name: str) -> str:
         return name.strip()
     snake = "_".join(part for part in _WORD_BREAK.split(name) if part).lower()
     trimmed = name.strip()
-    found = snake if snake in CANONICAL else ALIASES.get(snake, trimmed)
+    found = snake if snake in CANONICAL or snake in UNSPECIFIED else ALIASES.get(snake, trimmed)
     if trimmed and len(KNOWN) < _NAMES_REMEMBERED:
         KNOWN[name] = found
     return found
