@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--validation-share",
         type=float,
-        help="last share of train sessions; by default 3,000 sessions, but not less than 7 nor more than 25 %%",
+        help="last share of train sessions; default: 3,000 sessions, at least 7 and at most 25 %%",
     )
     parser.add_argument("--validation-sessions", type=int, default=3000, help="sessions sampled from it")
     parser.add_argument(
