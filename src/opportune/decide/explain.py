@@ -39,6 +39,7 @@ def explain(record: DecisionRecord) -> dict[str, Any]:
         "experiments": [msgspec.structs.asdict(assignment) for assignment in record.assignments],
         "versions": record.versions,
         "features": record.features,
+        "likely": None if record.likely is None else record.likely.to_dict(),
     }
 
 

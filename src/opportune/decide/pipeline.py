@@ -44,6 +44,7 @@ from opportune.errors import InvalidRequest
 from opportune.experiments.assignment import NOT_ASSIGNED, Assigned, Subject
 from opportune.experiments.definitions import HOLDOUT
 from opportune.profiles.history import HISTORY
+from opportune.profiles.likely import CERTAIN, Belief, dial
 from opportune.recommend.past import past_of
 from opportune.recommend.source import Candidates, Floats, Items, Query
 
@@ -187,6 +188,7 @@ class _Slot:
         )
         self.now = now
         self.stages = stages
+        self.belief: Belief | None = None
 
     def decide(self, elsewhere: set[int]) -> tuple[Decision, DecisionRecord]:
         """The answer; adds the item numbers it shows to ``elsewhere``."""
@@ -199,8 +201,9 @@ class _Slot:
         placement = self.placement
         given = self._given()
         count = self._count(given)
-        features = self._features()
-        query = self._query(features)
+        features = self._features(self.person)
+        ranked_by = self._ranked_by(features)
+        query = self._query(ranked_by)
         placement = self.placement = _for_segments(placement, features)
         proposed: Pool | None = None
         if eligibility.shown:
@@ -212,9 +215,9 @@ class _Slot:
         if ranker is None:
             stages.took_ms["rank"] = 0.0
         else:
-            score = stages.run_if_time("rank", self._ranking(pool, ranker, query, features), score)
+            score = stages.run_if_time("rank", self._ranking(pool, ranker, query, ranked_by), score)
         if world.watch is not None and ranker is world.ranker:
-            self._tell(world.watch, pool, score, query, features, count)
+            self._tell(world.watch, pool, score, query, ranked_by, count)
         policy = self._policy(elsewhere)
         if eligibility.shown:
             verdict = self._fill(pool, score, policy, count, query, only_given=given is not None)
@@ -263,6 +266,7 @@ class _Slot:
                 self.now,
                 assigned.assignments,
                 explored,
+                self.belief,
             ),
         )
         decision.took_ms = record.took_ms = stages.finish()
@@ -303,7 +307,11 @@ class _Slot:
             session_id=self.session_id,
             exposed=person.exposed,
             attributes=lambda: attributes(
-                person.features(self.now), person.traits, context, self.world.segments
+                person.features(self.now),
+                person.traits,
+                context,
+                self.world.segments,
+                dial(person, self.now, self._believe),
             ),
             context=context,
         )
@@ -376,30 +384,48 @@ class _Slot:
             return min(max(len(given), 1), MAX_COUNT)
         return self.placement.count
 
-    def _features(self) -> dict[str, Any]:
+    def _ranked_by(self, features: dict[str, Any]) -> dict[str, Any]:
+        """What ranks: the person's features, or those of them together with who is probably the same, where
+        the placement is content with that. Segments have dials of their own."""
+        if self.placement.likely >= CERTAIN:
+            return features
+        work = partial(self.person.likely, self.placement.likely)
+        found = self.stages.run_if_time("profile", work, None)
+        if found is None:
+            return features
+        self._believe(found.belief)
+        return {**self._features(found.person), **{k: v for k, v in features.items() if k == SEGMENTS}}
+
+    def _believe(self, belief: Belief) -> None:
+        """Remember for the record that a probable link was looked at."""
+        self.belief = belief
+
+    def _features(self, person: PersonView) -> dict[str, Any]:
         """The features that the placement names and what rankers look at, as the person has them now.
         Nothing asked for costs nothing; features cost one read of the profile, 5 to 15 us a request, and the
         earlier visits 10 us."""
-        kept = self._of_profile()
+        kept = self._of_profile(person)
         if HISTORY in self.world.reads:
             nothing: dict[str, list[Any]] = {}
-            work = partial(self.person.history, self.known.began)
+            work = partial(person.history, self.known.began)
             history = self.stages.run_if_time("profile", work, nothing)
             if history:
                 kept[HISTORY] = history
         return kept
 
-    def _of_profile(self) -> dict[str, Any]:
+    def _of_profile(self, person: PersonView) -> dict[str, Any]:
         wanted = self.placement.features
-        segmented = any(rule.segment for rule in self.placement.rules)
+        segmented = person is self.person and any(rule.segment for rule in self.placement.rules)
         if not wanted and not segmented:
             return {}
         nothing: dict[str, Any] = {}
-        found = self.stages.run_if_time("profile", partial(self.person.features, self.now), nothing)
+        found = self.stages.run_if_time("profile", partial(person.features, self.now), nothing)
         kept = {name: found[name] for name in wanted if name in found}
         if segmented:
             recorded = found.get(SEGMENTS)  # a decision that is made again keeps the segments it was made for
-            kept[SEGMENTS] = self.world.segments.of(found) if recorded is None else recorded
+            if recorded is None:
+                recorded = self.world.segments.of(found, dial(person, self.now, self._believe))
+            kept[SEGMENTS] = recorded
         return kept
 
     def _candidates(self, query: Query, given: Items | None, count: int) -> Pool:

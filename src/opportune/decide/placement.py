@@ -15,6 +15,7 @@ import yaml
 from opportune.clock import DAY, HOUR, MINUTE, SECOND, Millis
 from opportune.config import definitions
 from opportune.errors import InvalidDefinition, NotFound
+from opportune.profiles.likely import CERTAIN
 
 SOURCES = frozenset(
     (
@@ -183,6 +184,8 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``objective`` weighs what a candidate is likely to lead to: the chance of a click, a cart addition, a
     purchase, and the expected revenue and margin (price less the attribute ``_cost``) in money. It needs a
     ranker that was trained for such a placement; without an objective the ranker's own order stands.
+    ``likely`` is the least probability at which what is known of somebody who is probably the same person
+    counts for the ranking too; 1 for certain links only.
     """
 
     name: Name
@@ -204,6 +207,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reasons: dict[str, str] = {}
     objective: dict[Outcome, Positive] = {}
     explore: Explore | None = None
+    likely: Annotated[float, msgspec.Meta(gt=0.5, le=1)] = CERTAIN
 
     def __post_init__(self) -> None:
         named = [source.source for source in self.sources]

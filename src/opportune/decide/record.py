@@ -16,6 +16,7 @@ from opportune.decide.policy import Verdict
 from opportune.decide.request import DecideRequest, Decision, DecisionRecord, Reason
 from opportune.decide.situation import Session
 from opportune.experiments.assignment import Assignment
+from opportune.profiles.likely import Belief
 
 MAX_UNSHOWN = 16
 _MAX_GIVEN = 200
@@ -37,6 +38,7 @@ def record_of(
     now: Millis,
     assignments: tuple[Assignment, ...] = (),
     explored: Explored | None = None,
+    likely: Belief | None = None,
 ) -> DecisionRecord:
     """The record of one decision. The unshown candidates kept are the best ``MAX_UNSHOWN``.
 
@@ -117,6 +119,7 @@ def record_of(
         removed=verdict.removed,
         took_ms=decision.took_ms,
         assignments=assignments,
+        likely=likely,
     )
 
 

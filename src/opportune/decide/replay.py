@@ -15,6 +15,7 @@ from opportune.decide.request import DecideRequest, DecisionRecord
 from opportune.decide.variants import NO_RANKER
 from opportune.decide.world import Ranker, SessionView, Touch, World
 from opportune.profiles.history import HISTORY
+from opportune.profiles.likely import Likely
 
 _WORDS = {0: "view", 1: "cart", 2: "buy"}
 
@@ -46,6 +47,10 @@ class _Recorded(msgspec.Struct, frozen=True):
     def history(self, before: Millis) -> dict[str, list[Any]]:
         kept: dict[str, list[Any]] = self.kept_features.get(HISTORY, {})
         return kept
+
+    def likely(self, least: float) -> Likely | None:
+        """What was known of somebody else is in no record."""
+        return None
 
 
 def _without_person(world: World, record: DecisionRecord) -> tuple[Placements, Ranker | None]:

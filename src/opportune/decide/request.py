@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from opportune.experiments.assignment import Assignment
+from opportune.profiles.likely import Belief
 
 
 class DecideRequest(msgspec.Struct, kw_only=True):
@@ -83,6 +84,8 @@ class DecisionRecord(msgspec.Struct, array_like=True, tag="d"):
     them), then the best of what was not shown. ``sources`` holds a bit per candidate source, in the order of
     ``source_names``. ``propensities`` is parallel to the shown items. ``assignments`` are the arms that the
     person was shown, with what they had been drawn by. ``slot`` is the key that seals it, -1 for none.
+    ``likely`` is there when it was looked at what is known of somebody who is probably the same; ``features``
+    are the person's own all the same.
     """
 
     decision_id: str
@@ -109,3 +112,4 @@ class DecisionRecord(msgspec.Struct, array_like=True, tag="d"):
     took_ms: dict[str, float]
     assignments: tuple[Assignment, ...] = ()
     slot: int = -1
+    likely: Belief | None = None

@@ -12,6 +12,7 @@ from opportune.decide.placement import Placement, Placements, Rule, check_source
 from opportune.errors import InvalidDefinition
 from opportune.experiments.assignment import Assigned, Assigner, Assignment, Choosers, Subject
 from opportune.experiments.definitions import NO_CHANGE, Change, Experiments
+from opportune.profiles.likely import Dial
 from opportune.profiles.segments import Segments
 
 NO_RANKER = "none"
@@ -30,7 +31,7 @@ def changed(placement: Placement, change: Change, where: str) -> Placement:
     if change == NO_CHANGE:
         return placement
     raw: dict[str, Any] = msgspec.to_builtins(placement)
-    for field in ("sources", "diversity", "fallbacks", "count", "pool", "enabled", "objective"):
+    for field in ("sources", "diversity", "fallbacks", "count", "pool", "enabled", "objective", "likely"):
         value = getattr(change, field)
         if value is not None:
             raw[field] = value
@@ -124,12 +125,13 @@ def attributes(
     traits: Mapping[str, Any],
     context: Mapping[str, Any],
     segments: Segments | None = None,
+    dial: Dial | None = None,
 ) -> dict[str, Any]:
     """What audiences are asked about: features by name, ``traits.<name>``, ``context.<name>``, and true as
     ``segment.<name>`` for what somebody is in."""
     return {
         **features,
-        **{f"segment.{name}": True for name in (segments.of(features) if segments else ())},
+        **{f"segment.{name}": True for name in (segments.of(features, dial) if segments else ())},
         **{f"traits.{name}": value for name, value in traits.items()},
         **{f"context.{name}": value for name, value in context.items()},
     }

@@ -14,6 +14,7 @@ from opportune.clock import Millis
 from opportune.decide.placement import Placements
 from opportune.decide.variants import Variants
 from opportune.events.event import Event
+from opportune.profiles.likely import Likely
 from opportune.profiles.segments import Segments
 from opportune.recommend.slate import Slate
 from opportune.recommend.source import CandidateSource, Floats, Items, Query
@@ -61,6 +62,10 @@ class PersonView(Protocol):
         """The earlier visits, as columns (:mod:`opportune.profiles.history`)."""
         ...
 
+    def likely(self, least: float) -> Likely | None:
+        """The person together with somebody who is at least so probably the same."""
+        ...
+
 
 class Stranger(msgspec.Struct, frozen=True):
     """A person nobody has met: the :class:`PersonView` of a request without known identifiers."""
@@ -80,6 +85,9 @@ class Stranger(msgspec.Struct, frozen=True):
 
     def history(self, before: Millis) -> dict[str, list[Any]]:
         return {}
+
+    def likely(self, least: float) -> Likely | None:
+        return None
 
 
 class Refused(Stranger, frozen=True):

@@ -27,14 +27,20 @@ def people(state: State, without: Collection[str] = ()) -> Iterator[tuple[Identi
         done.update(component.identifiers)
         leaves = [state.leaf(member) for member in component.identifiers]
         person = Person(state.person, component.identifiers, leaves)
-        row = {
-            trait: str(value)
-            for trait, value in person.traits.items()
-            if isinstance(value, str | int | float) and not isinstance(value, bool) and trait not in without
-        }
-        for member in component.identifiers:
-            kind, _, value = member.partition(":")
-            if kind in CONTACTS:
-                row.setdefault(kind, value)
+        row = row_of(person, without)
         if len(row) >= FEWEST:
             yield component.person_id, row
+
+
+def row_of(person: Person, without: Collection[str] = ()) -> dict[str, str]:
+    """What somebody is compared by."""
+    row = {
+        trait: str(value)
+        for trait, value in person.traits.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and trait not in without
+    }
+    for member in person.identifiers:
+        kind, _, value = member.partition(":")
+        if kind in CONTACTS:
+            row.setdefault(kind, value)
+    return row

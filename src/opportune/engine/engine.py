@@ -38,6 +38,7 @@ from opportune.engine.entries import Entry
 from opportune.engine.erasing import DerivedEraser, Erasing
 from opportune.engine.erasure import Trace, carry_out
 from opportune.engine.holdings import holdings
+from opportune.engine.kin import kin_of
 from opportune.engine.live_models import LiveVersions
 from opportune.engine.loading import load
 from opportune.engine.model_list import model_list
@@ -530,7 +531,7 @@ class Engine(Queries):
         """The person as a decision may look at them: nobody, when they do not allow it, or when nothing of
         them is ever to be recorded again."""
         person = self._person(identifiers, now)
-        person.company = self.company
+        person.company, person.kin = self.company, self.kin
         said = read(context) if says_something(context) else NOTHING
         if not int(self.consent.standing(person.identifiers, said).allowed) & _PERSONALIZE:
             return Refused()
@@ -681,9 +682,11 @@ class Engine(Queries):
         return removed
 
     def forget_people(self) -> None:
-        """Drop every view of people and of their groups: leaves are not what they were."""
+        """Drop every view of people, their groups and who is probably the same: leaves are not what they
+        were."""
         self._people = People(self.state.person)
         self.company = company_of(self)
+        self.kin = kin_of(self)
 
     # -- dead letters
 

@@ -16,6 +16,7 @@ from opportune.errors import InvalidRequest, NotFound
 from opportune.events.identifiers import from_mapping
 from opportune.experiments.assignment import NOT_ASSIGNED, Assigned, Subject
 from opportune.experiments.definitions import HOLDOUT, Experiment
+from opportune.profiles.likely import dial
 
 if TYPE_CHECKING:
     from opportune.engine.engine import Engine
@@ -66,7 +67,11 @@ def _experiment(engine: Engine, experiment: Experiment, request: DecideRequest) 
         session_id=request.session_id,
         exposed=person.exposed,
         attributes=lambda: attributes(
-            person.features(now), person.traits, request.context, engine.workspace.segments
+            person.features(now),
+            person.traits,
+            request.context,
+            engine.workspace.segments,
+            dial(person, now),
         ),
         context=request.context,
     )

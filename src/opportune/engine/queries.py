@@ -22,6 +22,7 @@ from opportune.engine.checkpoints import Checkpoints
 from opportune.engine.company import Company
 from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.groups import group_of, groups_of
+from opportune.engine.kin import LikelyPeople
 from opportune.engine.sealed import SealedEntries
 from opportune.engine.state import State
 from opportune.engine.tastes import taste
@@ -37,6 +38,7 @@ from opportune.privacy.sensitive import HIDDEN
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.golden import told
 from opportune.profiles.leaf import Leaf
+from opportune.profiles.likely import dial
 from opportune.profiles.person import Person
 from opportune.stores.journal import Journal
 from opportune.stores.records import RecordStore
@@ -56,6 +58,7 @@ class Queries:
     clock: Clock
     consent: ConsentGate
     company: Company | None
+    kin: LikelyPeople | None
     _checkpoints: Checkpoints
     _world: World
 
@@ -71,7 +74,7 @@ class Queries:
         component = self.component(key)
         leaves = [self.state.leaf(name) for name in component.identifiers]
         person = Person(self.state.person, component.identifiers, leaves)
-        person.company = self.company
+        person.company, person.kin = self.company, self.kin
         if not key or not person.known:
             raise NotFound(
                 "nobody is known by this identifier",
@@ -145,7 +148,7 @@ class Queries:
             "events": dict(sorted(leaf.names.items())),
             "first_seen": leaf.first_seen if leaf.events else None,
             "last_seen": leaf.newest if leaf.events else None,
-            "segments": self.workspace.segments.of(person.features(now)),
+            "segments": self.workspace.segments.of(person.features(now), dial(person, now)),
         }
 
     def _taste(self, component: Component, person: Person, now: Millis) -> dict[str, Any]:

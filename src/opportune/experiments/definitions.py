@@ -41,9 +41,10 @@ _UNIT_MS = {"m": MINUTE, "h": HOUR, "d": DAY}
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an arm changes at its placements; whatever is left out stays as the placement has it.
 
-    ``sources``, ``diversity``, ``fallbacks``, ``count``, ``pool``, ``enabled``, ``objective`` replace the
-    placement's own; ``filters``, ``content`` and ``reasons`` replace it entry by entry; ``rules`` (boosts,
-    buries, pins) come before its rules. ``ranker`` names a ranker, ``none`` shows the blend of the sources.
+    ``sources``, ``diversity``, ``fallbacks``, ``count``, ``pool``, ``enabled``, ``objective``, ``likely``
+    replace the placement's own; ``filters``, ``content`` and ``reasons`` replace it entry by entry;
+    ``rules`` (boosts, buries, pins) come before its rules. ``ranker`` names a ranker, ``none`` shows the
+    blend of the sources.
     """
 
     sources: tuple[dict[str, Any], ...] | None = None
@@ -58,6 +59,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     pool: int | None = None
     enabled: bool | None = None
     objective: dict[str, float] | None = None
+    likely: float | None = None
 
 
 NO_CHANGE = Change()

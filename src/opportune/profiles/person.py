@@ -12,6 +12,7 @@ from opportune.identity.groups import current
 from opportune.profiles.golden import golden
 from opportune.profiles.history import history_before
 from opportune.profiles.leaf import CartLine, Exposure, Leaf, Search, Touch, Trait
+from opportune.profiles.likely import Kin, Likely
 from opportune.profiles.rectified import put_right
 from opportune.profiles.schema import ProfileSchema, trim
 from opportune.profiles.session import SessionState, session_state, session_touches
@@ -31,9 +32,9 @@ class Person:
     """A read-only view. With one leaf that holds anything it reads that leaf itself, so it is never older
     than the last event; with several it is their combination when it was built (see :class:`People`). What
     leaves know about links is not part of it: ask ``resolve`` for evidence. ``company`` tells of their
-    groups, where somebody asks."""
+    groups and ``kin`` of who is probably the same, where somebody asks."""
 
-    __slots__ = ("_features", "company", "groups", "identifiers", "leaf", "schema")
+    __slots__ = ("_features", "company", "groups", "identifiers", "kin", "leaf", "schema")
 
     def __init__(
         self, schema: ProfileSchema, identifiers: Sequence[Identifier], leaves: Sequence[Leaf]
@@ -42,6 +43,7 @@ class Person:
         self.identifiers = tuple(identifiers)
         self.groups: tuple[Identifier, ...] = ()
         self.company: Company | None = None
+        self.kin: Kin | None = None
         held = [leaf for leaf in leaves if not leaf.empty] or leaves[:1]
         self.leaf = held[0] if len(held) == 1 else schema.combine(held)
         trim(self.leaf)
@@ -133,6 +135,10 @@ class Person:
         if self.company is None or not self.groups:
             return own
         return {**self.company.features(self.groups, now), **own}
+
+    def likely(self, least: float) -> Likely | None:
+        """This person together with somebody who is at least so probably the same; see :mod:`likely`."""
+        return None if self.kin is None else self.kin.likely(self, least)
 
     def own(self, now: Millis) -> dict[str, Any]:
         """Every declared feature as of ``now``; computed once per state and instant. 5 to 15 us."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from opportune.config.definitions import parse
 from opportune.errors import InvalidDefinition
 from opportune.identity.groups import ACCOUNT, HOUSEHOLD
+from opportune.profiles.likely import CERTAIN, Dial
 from opportune.profiles.lookup import value_at
 from opportune.profiles.paths import value_test
 
@@ -26,11 +27,13 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     operators of features' ``where``. A feature with several values is looked into with a dot:
     ``intents.price``, ``affinity_category.Mugs``; of a list, ``contains`` finds an entry. ``account.`` and
     ``household.`` before a feature ask for that of the group, the sum of its people, and
-    ``household.people`` for how many there are."""
+    ``household.people`` for how many there are. ``likely`` is the least probability at which what is known of
+    somebody who is probably the same person counts too; 1 for certain links only."""
 
     name: str
     when: Mapping[str, Any]
     description: str = ""
+    likely: Annotated[float, msgspec.Meta(gt=0.5, le=1)] = CERTAIN
 
 
 class SegmentSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,17 +48,25 @@ class Segments:
     def __init__(self, definition: SegmentSet | None = None) -> None:
         self.definition = definition or SegmentSet()
         self._tests = [
-            (s.name, [_compiled(path, expected, s.name) for path, expected in s.when.items()])
+            (s.name, s.likely, [_compiled(path, expected, s.name) for path, expected in s.when.items()])
             for s in self.definition.segments
         ]
 
     @property
     def names(self) -> list[str]:
-        return [name for name, _ in self._tests]
+        return [name for name, _, _ in self._tests]
 
-    def of(self, features: Mapping[str, Any]) -> list[str]:
-        """The segments of a person with these features, in the order of the file."""
-        return [name for name, tests in self._tests if all(test(features) for test in tests)]
+    def of(self, features: Mapping[str, Any], dial: Dial | None = None) -> list[str]:
+        """The segments of a person with these features, in the order of the file. ``dial`` has the features
+        for segments that are content with probable links."""
+        found = []
+        for name, likely, tests in self._tests:
+            seen = features
+            if likely < CERTAIN and dial is not None:
+                seen = dial(likely) or features
+            if all(test(seen) for test in tests):
+                found.append(name)
+        return found
 
 
 def parse_segments(

@@ -53,6 +53,14 @@ class LikelyStore:
         except (msgspec.DecodeError, InvalidTag) as error:
             raise Corrupt("cannot be read", where=str(path), remedy="train and propose again") from error
 
+    def version(self, name: str) -> tuple[int, int] | None:
+        """Changes when the file is replaced; None when there is none. 2 us."""
+        try:
+            found = (self.folder / name).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def forget(self) -> None:
         """Remove model and proposals: both can be made again."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from opportune.engine import keys
 from opportune.engine.engine import Engine
 from opportune.events.event import Identifier
+from opportune.profiles.likely import dial
 from opportune.profiles.person import Person
 
 
@@ -22,7 +23,7 @@ def leaves_in(engine: Engine, segment: str, key_of: Callable[[str], int]) -> set
         members = engine.component(name).identifiers
         done.update(members)
         person = Person(state.person, members, [state.leaf(member) for member in members])
-        person.company = engine.company
-        if segment in engine.workspace.segments.of(person.features(now)):
+        person.company, person.kin = engine.company, engine.kin
+        if segment in engine.workspace.segments.of(person.features(now), dial(person, now)):
             found.update(map(key_of, members))
     return found

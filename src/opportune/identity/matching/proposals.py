@@ -12,7 +12,7 @@ import numpy as np
 
 from opportune.errors import InvalidRequest
 from opportune.events.event import Identifier
-from opportune.identity.likely import Proposal
+from opportune.identity.likely import Proposal, stamp_of
 from opportune.identity.links import ordered
 from opportune.identity.matching.candidates import candidate_pairs
 from opportune.identity.matching.columns import SAMPLE, Column, columns_of
@@ -55,5 +55,7 @@ def propose(
         if a != people[one][0]:
             one, other = other, one
         steps = waterfall(model, records, one, other)
-        found.append(Proposal(a, b, float(bits[at]), float(probability(float(bits[at]))), steps))
+        weight = float(bits[at])
+        stamps = stamp_of(people[one][1]), stamp_of(people[other][1])
+        found.append(Proposal(a, b, weight, float(probability(weight)), steps, *stamps))
     return found
