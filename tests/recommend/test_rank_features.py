@@ -71,7 +71,7 @@ def features(
 
 
 def test_every_column_has_a_name_and_a_meaning() -> None:
-    assert len(FEATURES) == COLUMNS == 12 + 29 + 12 + 5 * 3
+    assert len(FEATURES) == COLUMNS == 12 + 29 + 13 + 5 * 3
     assert NAMES[FIRST_OF_SOURCES] == "blend_score"
     assert all(FEATURES.values())
 
@@ -211,7 +211,8 @@ def test_what_the_earlier_visits_say_of_a_candidate() -> None:
     past = past_of({HISTORY: EARLIER}, number, NOW)
     assert past.item.tolist() == [1, 3, 2]  # nobody numbers the fourth
     groups = np.array([-1, 7, 7, 8, 8], np.int32)
-    items = no_items()._replace(category=groups, brand=np.array([0, 0, 0, 1, 1], np.int32))
+    brands, prices = np.array([0, 0, 0, 1, 1], np.int32), np.array([0, 10, 20, 0, 60], np.float32)
+    items = no_items()._replace(category=groups, brand=brands, price=prices)
     told = features(signals([1, 2, 3, 4]), [4], [1, 2, 3, 4], items=items, past=past)
     hours = [5, 40 * 24, 2 * 24]
     assert told["past_items"] == [3] * 4
@@ -224,6 +225,8 @@ def test_what_the_earlier_visits_say_of_a_candidate() -> None:
     assert told["past_bought"] == pytest.approx([math.nan, math.log1p(960), math.nan, math.nan], nan_ok=True)
     assert told["past_category"] == pytest.approx([2 / 3, 2 / 3, 1 / 3, 1 / 3])
     assert told["past_brand"] == pytest.approx([2 / 3, 2 / 3, 1 / 3, 1 / 3])
+    expected = [math.log(10 / 15), math.log(20 / 15), math.nan, math.log(60 / 15)]
+    assert told["past_price"] == pytest.approx(expected, nan_ok=True)
     assert np.isnan(told["taste_mean"]).all()  # no item has a vector
 
 

@@ -161,7 +161,15 @@ def fill_features(
     _together(signals, last[:q], candidate, out[CONTEXT_COLUMNS + 13 : CONTEXT_COLUMNS + 22])
     _vectors(items.vector, last[:q], candidate, out[CONTEXT_COLUMNS + 22 : CONTEXT_COLUMNS + 26])
     _attributes(items, last[:q], candidate, out[CONTEXT_COLUMNS + 26 : FIRST_OF_PAST])
-    fill_past(past, items.vector, items.category, items.brand, candidate, out[FIRST_OF_PAST:FIRST_OF_SOURCES])
+    fill_past(
+        past,
+        items.vector,
+        items.price,
+        items.category,
+        items.brand,
+        candidate,
+        out[FIRST_OF_PAST:FIRST_OF_SOURCES],
+    )
     for source in range(len(SOURCES)):
         first_column = FIRST_OF_SOURCES + 3 * source
         _source(scores[source], out[first_column : first_column + 3])
