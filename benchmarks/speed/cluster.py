@@ -25,11 +25,12 @@ import numpy as np
 import psutil
 import redis
 from benchmarks.speed.machine import describe
+from confluent_kafka.admin import AdminClient
 from scripts.cluster.kafka import Kafka
 from scripts.cluster.parts import Parts, free_port
 from scripts.cluster.recorded import recorded
 from scripts.cluster.redis import Redis
-from scripts.cluster.settled import settle
+from scripts.cluster.settled import settle, settle_folds
 
 from benchmarks import documents
 from opportune import Engine
@@ -73,12 +74,13 @@ class Bench:
         return config, ensure(config)
 
     @contextlib.contextmanager
-    def playing(self, name: str, role: str, *, port: int = 0) -> Iterator[psutil.Process]:
-        """A role as a process, from when it says that it is at work."""
-        log = self.folder / f"{name}-{role.replace(',', '-')}.log"
+    def playing(self, name: str, role: str, *, port: int = 0, number: int = 0) -> Iterator[psutil.Process]:
+        """A role as a process, from when it says that it is at work; ``number`` tells several apart."""
+        own = f"{name}-{role.replace(',', '-')}" + (f"-{number}" if number else "")
+        log = self.folder / f"{own}.log"
         command = [sys.executable, "-m", "opportune.cli", "serve", "--role", role, "--port", str(port)]
         command += ["--cluster", str(self.folder / f"{name}.yaml")]
-        command += ["--data-dir", str(self.folder / f"{name}-{role.replace(',', '-')}")]
+        command += ["--data-dir", str(self.folder / own)]
         environment = {**os.environ, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": "sk-bench"}
         with log.open("wb") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
@@ -132,6 +134,39 @@ def worker_cpu(
             "events_s": count / (time.monotonic() - started),
             "rss_mb": fold.memory_info().rss / 1e6,
         }
+
+
+def two_workers(bench: Bench, events: Sequence[Event]) -> dict[str, float]:
+    """The same stream through one fold worker and through two. Two cores hold the brokers and the load as
+    well, so what is compared is processor time: with a core for each, two are done when the busier one is."""
+    used: dict[int, list[float]] = {}
+    for workers in (1, 2):
+        name = f"scale{workers}"
+        config, topics = bench.cluster(name, commit_s=0.1)
+        with contextlib.ExitStack() as stack:
+            running = [
+                stack.enter_context(bench.playing(name, "fold", number=number))
+                for number in range(1, workers + 1)
+            ]
+            while sharing(config, "fold") < workers:
+                time.sleep(0.2)
+            produce(config, topics, events[:500])
+            settle_folds(config, topics)
+            before = [sum(worker.cpu_times()[:2]) for worker in running]
+            produce(config, topics, events[500:])
+            settle_folds(config, topics)
+            used[workers] = [
+                sum(worker.cpu_times()[:2]) - start for worker, start in zip(running, before, strict=True)
+            ]
+    return {"one_s": used[1][0], "two_s": max(used[2]), "ratio": used[1][0] / max(used[2])}
+
+
+def sharing(config: ClusterConfig, role: str) -> int:
+    """How many workers of a role have partitions."""
+    group = f"{config.prefix}-{role}"
+    admin = AdminClient(dict(config.kafka.client()))
+    told = admin.describe_consumer_groups([group])[group].result(timeout=10)
+    return sum(bool(member.assignment.topic_partitions) for member in told.members)
 
 
 class InMemory:
@@ -312,6 +347,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "alone": lambda: worker_cpu(bench, "one", events, commit_s=0.1, group=1),
         "exactly_once": lambda: worker_cpu(bench, "eos", events, commit_s=0.1),
         "at_least_once": lambda: worker_cpu(bench, "alo", events, commit_s=0.1, exactly_once=False),
+        "two_workers": lambda: two_workers(bench, events),
         "visible": lambda: visible(bench, 200.0, options.seconds),
         "decisions": lambda: decisions(bench, 1_000, 1_000),
         "restore": lambda: restore(bench, options.profiles, 2),
@@ -327,6 +363,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
 def table(found: dict[str, Any], about: dict[str, Any]) -> str:
     eos, alo, seen = found["exactly_once"], found["at_least_once"], found["visible"]
     choice, state = found["decisions"], found["restore"]
+    alone, pair = found["alone"], found["two_workers"]
     rows = [
         (
             "event acknowledged to visible in a decision, 200 events/s, p99",
@@ -334,9 +371,15 @@ def table(found: dict[str, Any], about: dict[str, Any]) -> str:
             f"{seen['p99_ms']:.0f} ms (p50 {seen['p50_ms']:.0f})",
         ),
         (
-            "worker CPU per event, leaf + identity, exactly once",
+            "worker CPU per event, leaf + identity, exactly once, 64 events to a gateway's flush",
             ("150 us", "60 us"),
             f"{eos['fold_us'] + eos['identity_us']:.0f} us ({eos['fold_us']:.0f} + {eos['identity_us']:.0f})",
+        ),
+        (
+            "the same where every event comes to the gateway alone",
+            ("", ""),
+            f"{alone['fold_us'] + alone['identity_us']:.0f} us "
+            f"({alone['fold_us']:.0f} + {alone['identity_us']:.0f})",
         ),
         ("the same, at least once", ("", ""), f"{alo['fold_us'] + alo['identity_us']:.0f} us"),
         ("of it our own decode, fold and encode", ("", ""), f"{found['own_fold_us']:.0f} us"),
@@ -350,6 +393,11 @@ def table(found: dict[str, Any], about: dict[str, Any]) -> str:
             "events/s through one fold and one identity worker, everything on the same cores",
             ("", ""),
             f"{eos['events_s']:,.0f}",
+        ),
+        (
+            "two fold workers against one, a core for each, by processor time",
+            ("1.8 x", "1.95 x"),
+            f"{pair['ratio']:.2f} x ({pair['one_s']:.1f} s against {pair['two_s']:.1f} s for the busier)",
         ),
         (
             "decide CPU per decision against embedded",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.cluster.parts import Parts, free_port, listens, needed
@@ -14,17 +15,39 @@ CLUSTER_ID = "b3Bwb3J0dW5lLWxvY2FsMA"
 JAVA = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
+@dataclass(frozen=True)
+class Secured:
+    """``key_and_certificate`` is a PEM file of both."""
+
+    key_and_certificate: Path
+    user: str
+    password: str
+
+    @property
+    def scram(self) -> str:
+        return f"SCRAM-SHA-512=[name={self.user},password={self.password}]"
+
+
 class Kafka:
     """Brokers that are controllers as well; data and logs under the parts' folder. Clients reach them at
-    ``host``."""
+    ``host``. With ``secured``, clients come through TLS with a name and a password and may do what access
+    lists say; brokers among themselves, and whoever sets the lists, use :attr:`inside`."""
 
     def __init__(
-        self, parts: Parts, *, brokers: int = 1, jars: Path | None = None, host: str = "127.0.0.1"
+        self,
+        parts: Parts,
+        *,
+        brokers: int = 1,
+        jars: Path | None = None,
+        host: str = "127.0.0.1",
+        secured: Secured | None = None,
     ) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         self._parts = parts
         self._brokers = brokers
         self._host = host
+        self._secured = secured
+        self.inside = ""
         self._jars = jars or cache / "opportune" / "kafka"
 
     def up(self) -> str:
@@ -68,16 +91,42 @@ class Kafka:
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
         }
+        if self._secured is not None:
+            settings |= self._closed(broker, controller)
         file = data / "server.properties"
         file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         classes = [java, *JAVA, "-cp", f"{self._jars}/*"]
         if not (data / "log" / "meta.properties").exists():
             subprocess.run(
-                [*classes, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(file)],
+                [
+                    *(*classes, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(file)),
+                    *(() if self._secured is None else ("--add-scram", self._secured.scram)),
+                ],
                 check=True,
                 capture_output=True,
             )
         self._parts.start(f"kafka-{node}", [*classes, "kafka.Kafka", str(file)], address)
+
+    def _closed(self, broker: int, controller: int) -> dict[str, object]:
+        assert self._secured is not None
+        inside = free_port()
+        self.inside = f"127.0.0.1:{inside}"
+        listeners = {"CLIENTS": f"{self._host}:{broker}", "INSIDE": self.inside}
+        told = ",".join(f"{name}://{address}" for name, address in listeners.items())
+        return {
+            "listeners": f"{told},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": told,
+            "listener.security.protocol.map": "CLIENTS:SASL_SSL,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "INSIDE",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.clients.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": self._secured.key_and_certificate,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
 
     def _fetch(self) -> None:
         if (self._jars / ".complete").exists():

@@ -42,6 +42,8 @@ class Postgres:
                 capture_output=True,
                 user=user,
             )
+            with (data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet scram-sha-256\n")
         port = free_port()
         url = f"postgresql://opportune@{self._host}:{port}/postgres"
         command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-h", self._host, "-k", ""]

@@ -22,14 +22,31 @@ def settle(
 
     Raises :class:`TimeoutError` with what is left.
     """
+    settle_folds(config, topics, within_s=within_s, meanwhile=meanwhile)
+    _settle(config, topics.ends, "identity", within_s, meanwhile)
+
+
+def settle_folds(
+    config: ClusterConfig,
+    topics: Topics,
+    *,
+    within_s: float = 300.0,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Until the fold workers have committed all of ``events``. Raises :class:`TimeoutError`."""
+    _settle(config, topics.events, "fold", within_s, meanwhile)
+
+
+def _settle(
+    config: ClusterConfig, topic: str, role: str, within_s: float, meanwhile: Callable[[], None]
+) -> None:
     deadline = time.monotonic() + within_s
-    for topic, role in ((topics.events, "fold"), (topics.ends, "identity")):
-        ends = ends_of(config, topic)
-        while left := _left(config, role, ends):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the {role} workers are {left} messages behind in {topic}")
-            meanwhile()
-            time.sleep(0.05)
+    ends = ends_of(config, topic)
+    while left := _left(config, role, ends):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the {role} workers are {left} messages behind in {topic}")
+        meanwhile()
+        time.sleep(0.05)
 
 
 def ends_of(config: ClusterConfig, topic: str) -> dict[tuple[str, int], int]:

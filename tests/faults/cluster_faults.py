@@ -60,6 +60,15 @@ def lose_redis(scene: Scene, draw: random.Random) -> None:
     )
 
 
+def kill_postgres(scene: Scene, draw: random.Random) -> None:
+    scene.kill_part("postgres", lambda: scene.wait(draw.uniform(1, 5)))
+    scene.wait_for_servers()
+
+
+def pause_postgres(scene: Scene, draw: random.Random) -> None:
+    scene.pause_part("postgres", PAUSED_S)
+
+
 def full_disk(scene: Scene, draw: random.Random) -> None:
     """No byte is left where the fold worker keeps its state, for some seconds."""
     filler = scene.folder / "fold" / "filler"
@@ -92,6 +101,8 @@ FAULTS: dict[str, Fault] = {
     "SIGKILL redis": kill_redis,
     "SIGSTOP redis": pause_redis,
     "redis lost and rebuilt": lose_redis,
+    "SIGKILL postgres": kill_postgres,
+    "SIGSTOP postgres": pause_postgres,
     "full disk of fold": full_disk,
     "network of fold cut": cut_network,
 }

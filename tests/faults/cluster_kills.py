@@ -5,7 +5,7 @@ posts events one by one, each again until it is acknowledged; asks for decisions
 seconds does one of :data:`~tests.faults.cluster_faults.FAULTS`. In the end every person's profile must
 count exactly the events that were posted, and the journal must hold each of them once. Then Redis is emptied,
 rebuilt, and counted again. Root is needed for the full disk and the cut network; without
-it they are named as not tried.
+it they are named as not tried. Profiles are read too: the audit log in PostgreSQL must have every read.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from tests.faults.cluster_load import DEADLINE_MS, Asking, Load
 from tests.faults.cluster_scene import ROLES, Scene
 
 from benchmarks import documents
+from opportune.access.shared_audit import SharedAudit
+from opportune.cli.cluster_shared import opened
 from opportune.events.event import Event
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
@@ -78,6 +80,7 @@ def run(rounds: int, seed: int, rate: float, folder: Path) -> dict[str, Any]:
         found |= {"decisions": len(asking.took_ms), "slowest_ms": round(max(asking.took_ms))}
         found |= {"late": dict(asking.late), "unanswered": dict(asking.unanswered)}
         found |= {"degraded": dict(asking.degraded)}
+        found |= audited(config, asking)
         server = redis.Redis.from_url(config.redis.url)
         server.flushall()
         rebuild(config, topics, ProfileSchema.default(), ServingCopy(config))
@@ -102,6 +105,22 @@ def counted(config: ClusterConfig, load: Load) -> dict[str, Any]:
     return {"lost": lost, "double": double}
 
 
+def audited(config: ClusterConfig, asking: Asking) -> dict[str, Any]:
+    """Reads that were answered and are not in the audit log, and whether its chain is whole."""
+    postgres = opened(config)
+    postgres.wait(60)
+    log = SharedAudit(postgres)
+    noted = sum(entry.did == "profile.read" for entry in log.entries())
+    checked = log.verify()
+    log.close()
+    return {
+        "reads": asking.read,
+        "unread": dict(asking.unread),
+        "reads_not_noted": max(0, asking.read - noted),
+        "audit_broken_at": checked.broken_at,
+    }
+
+
 def twice(config: ClusterConfig, topics: Topics) -> int:
     """Events that the journal holds more than once."""
     tail = Tail(config, (topics.journal,))
@@ -110,7 +129,15 @@ def twice(config: ClusterConfig, topics: Topics) -> int:
     return sum(count - 1 for count in seen.values())
 
 
-WRONG = ("lost", "double", "in_journal_twice", "lost_after_rebuild", "double_after_rebuild")
+WRONG = (
+    "lost",
+    "double",
+    "in_journal_twice",
+    "lost_after_rebuild",
+    "double_after_rebuild",
+    "reads_not_noted",
+    "audit_broken_at",
+)
 
 
 def told(runs: Sequence[dict[str, Any]]) -> str:
@@ -122,7 +149,10 @@ def told(runs: Sequence[dict[str, Any]]) -> str:
     def listed(name: str) -> str:
         return ", ".join(f"{count} x {what}" for what, count in sorted(summed(name).items())) or "none"
 
-    total = {name: sum(run[name] for run in runs) for name in (*WRONG, "rounds", "acknowledged", "decisions")}
+    total = {
+        name: sum(run[name] for run in runs)
+        for name in (*WRONG, "rounds", "acknowledged", "decisions", "reads")
+    }
     missing = sorted({kind for run in runs for kind in run["not_tried"]})
     return (
         f"{total['rounds']} rounds (seeds {', '.join(str(run['seed']) for run in runs)}): "
@@ -133,7 +163,11 @@ def told(runs: Sequence[dict[str, Any]]) -> str:
         f"{total['decisions']:,} decisions asked meanwhile with a deadline of {DEADLINE_MS} ms, the slowest "
         f"answered after {max(run['slowest_ms'] for run in runs)} ms; answered later than the deadline: "
         f"{listed('late')}; not answered: {listed('unanswered')}; said that they know too little of the "
-        f"person: {listed('degraded')}." + (f" Not tried here: {', '.join(missing)}." if missing else "")
+        f"person: {listed('degraded')}. {total['reads']:,} profiles read meanwhile, "
+        f"{total['reads_not_noted']} of them missing in the audit log, its chain broken in "
+        f"{sum(bool(run['audit_broken_at']) for run in runs)} of {len(runs)} runs; not read because "
+        f"they could not be noted, or Redis was away: {listed('unread')}."
+        + (f" Not tried here: {', '.join(missing)}." if missing else "")
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 PEOPLE = 200
-WRITE_KEY = "wk-faults"
+WRITE_KEY, SECRET_KEY = "wk-faults", "sk-faults"
 DEADLINE_MS = 250
 """How long those who ask for a decision say that they wait."""
 
@@ -75,6 +75,10 @@ class Load:
         return status == 200
 
 
+READ_EVERY = 5
+"""After so many decisions a profile is read, which the audit log must have."""
+
+
 class Asking:
     """Asks one decider for decisions about the same people, all the time; every answer counts, with how long
     it took and what it said of itself."""
@@ -85,6 +89,8 @@ class Asking:
         self.late: Counter[str] = Counter()
         self.unanswered: Counter[str] = Counter()
         self.degraded: Counter[str] = Counter()
+        self.read = 0
+        self.unread: Counter[str] = Counter()
         self._pause = 1 / rate
         self._fault = fault
         self._stop = threading.Event()
@@ -119,15 +125,35 @@ class Asking:
                     [decision] = answer["decisions"]
                     if any(told.startswith("profile") for told in decision.get("degraded", ())):
                         self.degraded[during] += 1
+            if len(self.took_ms) % READ_EVERY == 0:
+                self._read_profile(user)
             time.sleep(self._pause)
+
+    def _read_profile(self, user: str) -> None:
+        try:
+            status, _ = answered("GET", self.port, f"/v1/profiles/user_id:{user}", None, SECRET_KEY, 10)
+        except (OSError, http.client.HTTPException) as error:
+            self.unread[type(error).__name__] += 1
+            return
+        # Nobody known is told only after it was noted who asked.
+        if status in (200, 404):
+            self.read += 1
+        else:
+            self.unread[str(status)] += 1
 
 
 def posted(port: int, path: str, body: dict[str, Any], *, timeout_s: float) -> tuple[int, Any]:
-    """Status and answer; one connection for each post, as from many clients."""
+    return answered("POST", port, path, json.dumps(body).encode(), WRITE_KEY, timeout_s)
+
+
+def answered(
+    method: str, port: int, path: str, body: bytes | None, key: str, timeout_s: float
+) -> tuple[int, Any]:
+    """Status and answer; one connection for each request, as from many clients."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
-    headers = {"Authorization": f"Bearer {WRITE_KEY}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     try:
-        connection.request("POST", path, json.dumps(body).encode(), headers)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read() or b"null")
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,15 +10,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts.cluster.kafka import Kafka
 from scripts.cluster.parts import Parts, free_port, listens
+from scripts.cluster.postgres import PASSWORD, Postgres
 from scripts.cluster.redis import Redis
-from tests.faults.cluster_load import WRITE_KEY
+from tests.faults.cluster_load import SECRET_KEY, WRITE_KEY
 
-from opportune.streams.config import ClusterConfig, KafkaConfig, RedisConfig
+from opportune.streams.config import ClusterConfig, KafkaConfig, PostgresConfig, RedisConfig
 
 ROLES = ("gateway", "decide", "fold", "identity")
 DISK_MB = 96
@@ -92,27 +94,37 @@ class Scene:
         host = self.network.host
         kafka = Kafka(self.parts, brokers=self.brokers, host=host).up()
         url = Redis(self.parts, host=host).up()
+        shared = Postgres(self.parts, host=host).up()
         (self.folder / "cluster.yaml").write_text(
             f"kafka: {{brokers: '{kafka}'}}\nredis: {{url: '{url}'}}\n"
             f"prefix: kills\npartitions: 4\ncopies: {self.brokers}\n"
+            f"postgres: {{url: '{shared}', password_env: PG_PASSWORD}}\n"
         )
+        os.environ["PG_PASSWORD"] = PASSWORD
         return ClusterConfig(
             KafkaConfig(kafka),
             RedisConfig(url, timeout_s=5.0),
             prefix="kills",
             partitions=4,
             copies=self.brokers,
+            postgres=PostgresConfig(shared, "PG_PASSWORD"),
         )
 
     def start(self, role: str) -> None:
         command = [sys.executable, "-m", "opportune.cli", "serve", "--role", role]
         command += ["--cluster", str(self.folder / "cluster.yaml"), "--port", str(self.ports[role])]
         command += ["--data-dir", str(self.folder / role)]
-        environment = {**os.environ, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": "sk-faults"}
+        environment = {**os.environ, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": SECRET_KEY}
+        environment["PG_PASSWORD"] = PASSWORD
         inside = self.network.inside if role == "fold" else []
         with (self.folder / f"{role}.log").open("ab") as log:
             self.running[role] = subprocess.Popen(
-                [*inside, *command], stdout=log, stderr=log, env=environment
+                [*inside, *command],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                # Where sessions share the processor, deciders have a share of their own.
+                start_new_session=role == "decide",
             )
 
     def kill(self, role: str) -> None:
@@ -122,7 +134,7 @@ class Scene:
         self.start(role)
 
     def pause(self, role: str, seconds: float) -> None:
-        self._paused(self.running[role].pid, seconds)
+        self._paused([self.running[role].pid], seconds)
 
     def kill_part(self, name: str, then: Callable[[], None] = lambda: None) -> None:
         """SIGKILL one of the servers and start it again on the port that it had."""
@@ -131,7 +143,10 @@ class Scene:
         self.parts.again(name)
 
     def pause_part(self, name: str, seconds: float) -> None:
-        self._paused(self.parts.running()[name]["pid"], seconds)
+        """SIGSTOP one of the servers with the processes that it has started."""
+        pid = self.parts.running()[name]["pid"]
+        mine = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        self._paused([pid, *map(int, mine)], seconds)
 
     def revive(self) -> None:
         """Start again what ended by itself, as whatever watches over the processes of a cluster does."""
@@ -150,7 +165,8 @@ class Scene:
     def wait_for_servers(self) -> None:
         for name, part in self.parts.running().items():
             node = int(name.rpartition("-")[2]) - 1 if name.startswith("kafka") else 0
-            address = part["address"].split(",")[node].removeprefix("redis://").partition("/")[0]
+            address = part["address"].split(",")[node].rpartition("//")[2].partition("/")[0]
+            address = address.rpartition("@")[2]
             host, _, port = address.partition(":")
             while not listens(int(port), host):
                 time.sleep(0.1)
@@ -179,9 +195,12 @@ class Scene:
         except (OSError, subprocess.CalledProcessError):
             self.has_small_disk = False
 
-    def _paused(self, pid: int, seconds: float) -> None:
-        os.kill(pid, signal.SIGSTOP)
+    def _paused(self, pids: Sequence[int], seconds: float) -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         try:
             self.wait(seconds)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from opportune.errors import StorageError
@@ -14,6 +14,10 @@ from opportune.streams.config import ClusterConfig
 
 WEEK_MS = 7 * 24 * 3_600_000
 MOST_PATIENT_S = 15.0
+
+
+_REFUSES = (KafkaError._AUTHENTICATION, KafkaError._SSL)
+"""What waiting does not change."""
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -41,7 +45,15 @@ def ensure(
     Raises :class:`StorageError` when nobody answers within ``wait_s``, or when a broker refuses.
     """
     topics = Topics.of(config.prefix)
-    admin = AdminClient({**config.kafka.client(), "socket.timeout.ms": 5_000, "log_level": 0})
+    refusals: list[str] = []
+    admin = AdminClient(
+        {
+            **config.kafka.client(),
+            "socket.timeout.ms": 5_000,
+            "log_level": 0,
+            "error_cb": lambda error: refusals.append(error.str()) if error.code() in _REFUSES else None,
+        }
+    )
     deadline, pause = time.monotonic() + wait_s, 0.25
     while True:
         try:
@@ -49,6 +61,13 @@ def ensure(
             break
         except KafkaException as error:
             told = error.args[0].str()
+            admin.poll(0)
+            if refusals:
+                raise StorageError(
+                    f"Kafka refuses the connection ({refusals[-1]})",
+                    seen=config.kafka.brokers,
+                    remedy="check kafka.username, the variable in kafka.password_env, and kafka.ca",
+                ) from error
             if time.monotonic() + pause > deadline:
                 raise StorageError(
                     f"Kafka does not answer ({told})",
