@@ -177,8 +177,8 @@ def test_redis_refuses_a_wrong_password_and_another_authority(
     config: ClusterConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = ServingCopy(config)
-    copy.put({copy.key(b"l", b"user_id:u9"): bytes(8) + b"x"})
-    assert copy.get([copy.key(b"l", b"user_id:u9")]) == [bytes(8) + b"x"]
+    copy.put({copy.key(b"l", b"user_id:nobody-else"): bytes(8) + b"x"})
+    assert copy.get([copy.key(b"l", b"user_id:nobody-else")]) == [bytes(8) + b"x"]
     copy.close()
     monkeypatch.setenv("REDIS_PASSWORD", "wr0ng")
     closed = ServingCopy(config)
