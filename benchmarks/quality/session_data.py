@@ -17,35 +17,50 @@ Ints = npt.NDArray[np.int32]
 
 
 class Sessions(NamedTuple):
-    """Clicks of whole sessions, one after another: session ``s`` is ``item[start[s]:start[s + 1]]``."""
+    """Clicks of whole sessions, one after another: session ``s`` is ``item[start[s]:start[s + 1]]``. ``time``
+    of each click in milliseconds and ``person`` of each session by number, where the data says."""
 
     item: Ints
     start: Longs
+    time: Longs | None = None
+    person: Longs | None = None
 
     def __len__(self) -> int:
         return len(self.start) - 1
 
     def slice(self, first: int, last: int) -> Sessions:
         a, b = self.start[first], self.start[last]
-        return Sessions(self.item[a:b], self.start[first : last + 1] - a)
+        return Sessions(
+            self.item[a:b],
+            self.start[first : last + 1] - a,
+            None if self.time is None else self.time[a:b],
+            None if self.person is None else self.person[first:last],
+        )
 
     def sample(self, count: int, seed: int) -> Sessions:
         """At most ``count`` sessions drawn without replacement, in their order."""
         if count >= len(self):
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
-        parts = [self.item[self.start[s] : self.start[s + 1]] for s in chosen]
-        return Sessions(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
+        rows = [np.arange(self.start[s], self.start[s + 1]) for s in chosen]
+        kept = np.concatenate(rows)
+        return Sessions(
+            self.item[kept],
+            np.cumsum([0, *map(len, rows)]),
+            None if self.time is None else self.time[kept],
+            None if self.person is None else self.person[chosen],
+        )
 
     def interactions(self) -> Interactions:
-        """The sessions as history: numbered in order, every click a view, a second apart."""
+        """The sessions as history: numbered in order, every click a view, a second apart where
+        the data has no times."""
         n = len(self.item)
         number = np.repeat(np.arange(len(self)), np.diff(self.start))
         return Interactions(
             session=number.astype(np.int64),
             item=self.item,
             kind=np.zeros(n, np.int8),
-            time=np.arange(n, dtype=np.int64) * 1000,
+            time=np.arange(n, dtype=np.int64) * 1000 if self.time is None else self.time,
         )
 
 
@@ -87,16 +102,28 @@ def load(folder: Path) -> Split:
     number = np.empty(len(first_seen), np.int32)
     number[np.argsort(first_seen, kind="stable")] = np.arange(len(first_seen), dtype=np.int32)
     item = number[inverse]
+    time = None if found.time is None else np.round(found.time[order] * 1000).astype(np.int64)
+    person = None
+    if found.user is not None:
+        person = np.unique(found.user[order].astype(str), return_inverse=True)[1].astype(np.int64)
     for part, name in ((~is_test, "train"), (is_test, "test")):
         if not part.any():
             raise ValueError(f"{folder} has no {name} sessions")
     return Split(
-        train=_grouped(session[~is_test], item[~is_test]),
-        test=_grouped(session[is_test], item[is_test]),
+        train=_grouped(session, item, time, person, ~is_test),
+        test=_grouped(session, item, time, person, is_test),
         items=len(first_seen),
     )
 
 
-def _grouped(session: Longs, item: Ints) -> Sessions:
-    edges = np.flatnonzero(np.diff(session)) + 1
-    return Sessions(np.ascontiguousarray(item), np.concatenate(([0], edges, [len(item)])).astype(np.int64))
+def _grouped(
+    session: Longs, item: Ints, time: Longs | None, person: Longs | None, kept: npt.NDArray[np.bool_]
+) -> Sessions:
+    session, item = session[kept], item[kept]
+    start = np.concatenate(([0], np.flatnonzero(np.diff(session)) + 1, [len(item)])).astype(np.int64)
+    return Sessions(
+        np.ascontiguousarray(item),
+        start,
+        None if time is None else np.ascontiguousarray(time[kept]),
+        None if person is None else person[kept][start[:-1]],
+    )

@@ -8,18 +8,19 @@ from the whole of train and test is asked, once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from benchmarks.quality.session_data import Sessions, Split
+from benchmarks.quality.session_pasts import pasts_of
 from benchmarks.quality.session_ranks import Ranks, hit_rate, reciprocal_rank
 from benchmarks.quality.session_sources import alone, percentiles
 from benchmarks.quality.session_tuning import sized
 
 from opportune.errors import InvalidRequest
-from opportune.learn.candidate_rows import Rows, candidate_rows, cases_of
+from opportune.learn.candidate_rows import Cases, Rows, candidate_rows, cases_of
 from opportune.learn.candidate_stage import CandidateStage
 from opportune.learn.item_vectors import item_vectors
 from opportune.learn.ranker_evaluation import rank_cases
@@ -82,6 +83,13 @@ def fitted(
     return stage
 
 
+def timely(history: Sequence[Sessions], asked: Sessions) -> Cases:
+    """Every prefix of every session asked, with times and the people's earlier visits where the data has
+    them."""
+    found = cases_of(asked.interactions(), timed=asked.time is not None)
+    return msgspec.structs.replace(found, past=pasts_of(history, asked, found))
+
+
 def fewer_negatives(rows: Rows, seed: int) -> Rows:
     """The same cases with only some negatives kept at random: what not to do, for comparison."""
     size = np.diff(rows.start)
@@ -117,7 +125,7 @@ def run(
     model = sequence_of(history, split.items, passes, seed, say)
     stage = fitted(split, knn, history, sequence=model)
     say(f"ranker: asking the candidate stage about {len(asked)} later sessions")
-    learnt_cases = cases_of(asked.interactions(), timed=False)
+    learnt_cases = timely([history], asked)
     rows = candidate_rows(stage, learnt_cases)
     turn = int(np.searchsorted(learnt_cases.session(), int(len(asked) * (1.0 - HELD_OUT))))
     held_out = cut(rows, turn, len(learnt_cases))
@@ -133,7 +141,7 @@ def run(
     scorers = [TreeScorer.from_text(text)]
     if ablation:
         scorers.append(TreeScorer.from_text(train_trees(fewer_negatives(learnt, seed), config)))
-    test = cases_of(split.test.interactions(), timed=False)
+    test = timely([split.train], split.test)
     costs = {RANKED: query_times(stage, scorers[0], test, seed)}
     found = {}
     for source in stage.sources[1:]:
@@ -144,7 +152,8 @@ def run(
     static = rank_cases(stage, test, tuple(scorers), progress=_every(say))
     found.update(zip((RANKED, SAMPLED), static.rankers, strict=False))
     say("test: ranked, index living through the test period")
-    live = rank_cases(stage, _later(test, len(split.train)), (scorers[0],), live=True, progress=_every(say))
+    later = _later(timely([split.train, split.test], split.test), len(split.train))
+    live = rank_cases(stage, later, (scorers[0],), live=True, progress=_every(say))
     found[LIVE] = live.rankers[0]
     for name, ranks in found.items():
         say(f"{name}: {100 * hit_rate(ranks):.2f} / {100 * reciprocal_rank(ranks):.2f}")

@@ -38,12 +38,15 @@ ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 class Clicks(NamedTuple):
     """One row a click. ``session`` numbers sessions in the order in which they came, ``order`` sorts the
-    clicks of one session; ``is_test`` is the same for all clicks of a session."""
+    clicks of one session; ``is_test`` is the same for all clicks of a session. ``time`` (seconds) and
+    ``user`` where the table has them."""
 
     session: Longs
     order: npt.NDArray[np.float64]
     item: Column
     is_test: Bools
+    time: npt.NDArray[np.float64] | None = None
+    user: Column | None = None
 
 
 def clicks(folder: Path) -> Clicks:
@@ -113,11 +116,12 @@ def _one_table(path: Path) -> Clicks:
     order = _order(columns)
     if "split" in columns:
         is_test = columns["split"].astype(str) == "test"
-        return Clicks(_numbered(columns, order, is_test), order, columns["item"], is_test)
+        return _clicks(columns, order, is_test)
     nothing = np.zeros(len(order), np.bool_)
     session = _numbered(columns, order, nothing)
     first_of_test = int((session.max(initial=-1) + 1) * (1 - TEST_SHARE))
-    return Clicks(session, order, columns["item"], session >= first_of_test)
+    is_test = session >= first_of_test
+    return Clicks(session, order, columns["item"], is_test, columns.get("time"), columns.get("user"))
 
 
 def _parts(train: list[Path], test: Path) -> Clicks:
@@ -125,8 +129,12 @@ def _parts(train: list[Path], test: Path) -> Clicks:
     shared = set.intersection(*(set(part) for part in parts))
     columns = {what: np.concatenate([part[what] for part in parts]) for what in sorted(shared)}
     is_test = np.repeat([False] * len(train) + [True], [len(part["item"]) for part in parts])
-    order = _order(columns)
-    return Clicks(_numbered(columns, order, is_test), order, columns["item"], is_test)
+    return _clicks(columns, _order(columns), is_test)
+
+
+def _clicks(columns: dict[str, Column], order: npt.NDArray[np.float64], is_test: Bools) -> Clicks:
+    session = _numbered(columns, order, is_test)
+    return Clicks(session, order, columns["item"], is_test, columns.get("time"), columns.get("user"))
 
 
 def _order(columns: dict[str, Column]) -> npt.NDArray[np.float64]:

@@ -18,6 +18,7 @@ from benchmarks.quality.session_ranks import DEPTH, knn_ranks
 from benchmarks.quality.session_tuning import GRID, sized, tune
 from benchmarks.quality.sessions import main, measures, usual_share
 
+from opportune.recommend.past import AGE_S, AGO, TOUCHES
 from opportune.recommend.sequence_model import SequenceModel, neighbours_of
 from opportune.recommend.session_knn import SessionKnn
 from opportune.recommend.session_knn_config import MAX_SESSION, SessionKnnConfig
@@ -193,3 +194,46 @@ def test_a_folder_without_sessions_is_named(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_small_history_gives_more_of_itself_to_validation() -> None:
     assert [usual_share(n) for n in (0, 4_000, 20_000, 186_670)] == [0.25, 0.25, 3000 / 20_000, 0.07]
+
+
+def test_what_people_did_before_is_read_as_a_decision_would(tmp_path: Path) -> None:
+    """Ada comes three times, the last time in test; the order of the file is not that of time."""
+    hour = 3600
+    rows = [
+        (0, "ada", "a"),
+        (60, "ada", "b"),
+        (5 * hour, "bob", "c"),
+        (9 * hour, "ada", "b"),
+        (9 * hour + 5, "ada", "d"),
+    ]
+    rows += [(20 * hour + n * hour, f"u{n}", "a") for n in range(26)]
+    rows += [
+        (60 * hour, "ada", "c"),
+        (60 * hour + 30, "ada", "a"),
+        (60 * hour + 70, "ada", "d"),
+        (61 * hour, "eve", "a"),
+        (61 * hour + 9, "eve", "b"),
+        (62 * hour, "z", "a"),
+    ]
+    (tmp_path / "log.csv").write_text(
+        "timestamp,visitorid,itemid\n" + "".join(f"{t},{u},{i}\n" for t, u, i in rows[::-1])
+    )
+    split = load(tmp_path)
+    assert split.test.person is not None
+    assert split.test.time is not None
+    asked = session_ranked.timely([split.train], split.test)
+    assert len(asked) == 3  # two of ada's third visit, one of eve's
+    a, b, c, d = 0, 1, 2, 3
+    first, second, stranger = (asked.query(case, 20) for case in range(3))
+    # visits ago, touches, and seconds at the last touch known: of d, b, a
+    assert first.past.item.tolist() == [d, b, a]
+    assert first.past.known[AGO].tolist() == [1, 1, 2]
+    assert first.past.known[TOUCHES].tolist() == [1, 2, 1]
+    assert first.past.known[AGE_S].tolist() == [51 * hour - 5, 51 * hour, 60 * hour]
+    assert second.past.known[AGE_S].tolist() == [51 * hour + 25, 51 * hour + 30, 60 * hour + 30]
+    assert second.age_s.tolist() == [70, 40]
+    assert second.session.tolist() == [c, a]
+    assert not len(stranger.past.item)
+    without = sessions([1, 2], [1, 3])
+    assert session_ranked.timely([without], without).past is None
+    assert np.isnan(session_ranked.timely([without], without).query(0, 20).age_s).all()

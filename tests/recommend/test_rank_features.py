@@ -111,7 +111,7 @@ def test_where_and_how_often_a_candidate_was_seen() -> None:
     assert told["distinct_items"] == [3] * 4
     assert told["repeat_share"] == [1 / 4] * 4
     assert told["dwell_s"] == [10] * 4
-    assert told["session_s"] == [40] * 4
+    assert told["session_s"] == [40 - 5] * 4
 
 
 def test_vectors_and_attributes() -> None:

@@ -49,7 +49,10 @@ class ContentSimilarity:
     """An inverted index of the words of items, asked with the newest items of the session and the open item.
 
     Similarity of two items is the sum of the squared rarity (``log(1 + items / items with the word)``) of the
-    words that they share, divided by the square root of the product of their numbers of words. An item counts
+    words that they share, divided by the square root of the product of their numbers of words: the cosine of
+    the vector space model (Salton & Buckley, Information Processing & Management 1988) for words that occur
+    or do not, with lengths that do not know rarity, so that nothing is computed again as words become common.
+    An item counts
     at most its first 32 distinct words; the vocabulary at most 1,048,576 words, later ones are not indexed.
     Learns from the catalogue alone: ``describe`` is O(words) an item, about 8 us. ``recommend`` takes 10 us,
     and 20 more for each item that was not asked since the last description that changed; ``remembered`` (a

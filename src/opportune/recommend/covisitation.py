@@ -47,7 +47,10 @@ class CoVisitationConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CoVisitation:
-    """Fixed-width neighbour rows that follow every touch; see ``covisitation_kernel.py``.
+    """Item-to-item collaborative filtering (Linden, Smith & York, "Amazon.com recommendations", IEEE Internet
+    Computing 2003) with three differences: pairs are those of one session and not of a customer's whole past,
+    they weigh by their kinds, distance and age, and popularity is damped by a power and not by the cosine.
+    Fixed-width neighbour rows that follow every touch; see ``covisitation_kernel.py``.
 
     Memory: 400 bytes per touched item and 80 per live session, touched pages only. ``update`` about 1 us a
     touch in bulk; ``recommend`` about 20 us.

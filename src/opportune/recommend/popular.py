@@ -25,7 +25,8 @@ _ANY_GROUP = np.zeros(0, np.int32)
 
 
 class Popular:
-    """The most touched items, half of the weight lost every week; a cart counts 3 views, a purchase 5.
+    """The most touched items, half of the weight lost every week; a cart counts 3 views, a purchase 5. The
+    baseline TopPop (Cremonesi, Koren & Turrin, RecSys 2010), fading.
 
     ``update`` about 0.05 us a touch in bulk; ``recommend`` O(count), from a list that is always current.
     """
@@ -70,7 +71,7 @@ class Popular:
 
 
 class MostBought(Popular):
-    """The most bought items, half of the weight lost every 30 days."""
+    """TopPop of purchases alone, half of the weight lost every 30 days."""
 
     name = "most_bought"
     reason = "popular"
@@ -85,7 +86,8 @@ class MostBought(Popular):
 
 
 class PopularInCategory:
-    """The most touched items of the page's category, or of the open item's category; nothing without one.
+    """The most touched items of the page's category, or of the open item's category; nothing without one:
+    TopPop within a category.
 
     An item is listed in the category that it had when it was last touched; where that changed since, the
     item is left out until its next touch. Lists hold 200 items; categories are numbered below 32,768.
@@ -150,7 +152,8 @@ class PopularInCategory:
 
 
 class Trending:
-    """Items that are touched more now than they use to be.
+    """Items that are touched more now than they use to be: a fast average against a slow one, as in He &
+    Parker, "Topic dynamics" (KDD 2010), but measured against chance.
 
     Counts with a half-life of 6 hours against counts with one of 7 days: in steady state the first is
     expected to be the second times the ratio of the half-lives. The score is the excess in standard

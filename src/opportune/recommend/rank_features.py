@@ -37,7 +37,7 @@ CONTEXT: tuple[tuple[str, str], ...] = (
     ("top_mass", "share of the blend's score that its best five have"),
     ("seen_mass", "share of the blend's score on items of the session"),
     ("dwell_s", "seconds between the last two touches"),
-    ("session_s", "seconds since the first touch"),
+    ("session_s", "seconds from the first touch to the last"),
     ("last_kind", "how the last item was touched: view 0, cart 1, buy 2"),
 )
 CANDIDATE: tuple[tuple[str, str], ...] = (
@@ -224,7 +224,7 @@ def _context(
         value[8] = seen / total
     if length > 1:
         value[9] = age_s[length - 2] - age_s[length - 1]
-    value[10] = age_s[0]
+    value[10] = age_s[0] - age_s[length - 1]
     value[11] = kind[length - 1]
     for column in range(CONTEXT_COLUMNS):
         for row in range(n):

@@ -16,7 +16,8 @@ FRESH = 256
 
 
 class SequenceSource:
-    """Serves a :class:`SequenceModel` from its arrays alone, memory-mapped ones included. The session's
+    """Serves a :class:`SequenceModel`, whose docstring says what it follows (SASRec, CORE), from its arrays
+    alone, memory-mapped ones included. The session's
     direction is computed from its last clicks at each question, so it follows every click and people never
     seen; of the catalogue only the items that the session's items lead to are compared.
 

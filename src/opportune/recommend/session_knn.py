@@ -44,7 +44,8 @@ Sizes = tuple[int, int, int, int, int, int, int]
 
 
 class SessionKnn:
-    """VMIS-kNN over a live index; see ``vmis.py`` for what is computed and ``vmis_kernel.py`` for how.
+    """VMIS-kNN (Kersbergen, Sprangers & Schelter, "Serenade", SIGMOD 2022) over a live index; ``vmis.py``
+    says what is computed and where it differs, ``vmis_kernel.py`` how.
 
     ``update`` costs about 0.1 us a click in bulk; the next ``recommend`` sees it. Not safe to use from two
     threads at once: queries share scratch memory.
