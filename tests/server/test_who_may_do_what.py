@@ -17,15 +17,26 @@ from tests.server.conftest import KEYS, RunningServer
 from opportune import Engine
 from opportune.access.audit import AuditLog
 from opportune.access.roster import Roster
-from opportune.access.scopes import ROLES, SCOPES, Access, Role
+from opportune.access.scopes import ROLES, SCOPES, Access, Grant, Role
+from opportune.access.sign_in import OpenId
 from opportune.clock import DAY, FixedClock
 from opportune.console import create_console
 from opportune.server.auth import Keys
 from opportune.server.openapi import plain_path
 from opportune.server.routes import ROUTES, Route
-from opportune.server.sessions import Sessions
+from opportune.server.sessions import COOKIE, Sessions
 
-ENDED = ("none", "wrong", "expired", "revoked")
+ENDED = ("none", "wrong", "expired", "revoked", "elsewhere")
+"""``elsewhere`` is an administrator's key of another workspace."""
+
+
+class Known:
+    """A provider that is never asked: it only stands behind sessions that it began."""
+
+    logout = ""
+
+    def __init__(self, rules: OpenId) -> None:
+        self.rules = rules
 
 
 class Holders:
@@ -41,6 +52,7 @@ class Holders:
         gone, self.keys["revoked"] = self.roster.create_key("", role="administrator")
         self.roster.revoke_key(gone.id)
         self.keys |= {"wrong": "ok_00000000_" + "x" * 43, "none": ""}
+        self.keys["elsewhere"] = Roster(folder / "other", clock).create_key("", role="administrator")[1]
         self.keys |= {"write key": KEYS.write, "secret key": KEYS.secret}
 
     def allows(self, holder: str, access: str) -> bool:
@@ -225,6 +237,46 @@ def test_every_page_with_every_role_and_every_bad_key(
                 good = answer.status_code == 403
             if not good:
                 leaks.append((page.path, holder, answer.status_code))
+    assert leaks == []
+
+
+def test_every_page_with_a_session_of_every_kind(tmp_path: Path, holders: Holders) -> None:
+    """By cookie: people of every role, those whom a provider knows, and sessions of another workspace."""
+    oidc = Known(OpenId("https://login.example.org", "opportune"))
+    keys = Keys(write=KEYS.write, secret=KEYS.secret, roster=holders.roster)
+    elsewhere = Roster(tmp_path / "other", holders.clock)
+    for roster in (holders.roster, elsewhere):
+        for role in Role:
+            roster.set_user(role.value, role, "a sentence nobody guesses")
+    sessions = Sessions(keys, holders.clock, {}, oidc)  # type: ignore[arg-type]  # a provider that is never asked
+    others = Sessions(Keys(write="wk", secret="of another", roster=elsewhere), holders.clock, {}, oidc)  # type: ignore[arg-type]  # likewise
+    cookies = {
+        (kind, role, who): one.issue(Grant(ROLES[role], f"{kind}:{role.value}"))
+        for role in Role
+        for kind in ("user", "oidc")
+        for who, one in (("ours", sessions), ("elsewhere", others))
+        if who == "ours" or role is Role.ADMINISTRATOR
+    }
+    leaks, tried = [], 0
+    with Engine.open(tmp_path / "data") as engine:
+        app = create_console(engine, sessions, audit=AuditLog(tmp_path / "log"))
+        for path, needs in app.state.access.items():
+            if not path.endswith(".json"):  # the page beside it asks the same
+                continue
+            address = re.sub(r"\{\w+(:\w+)?\}", "user_id:x", path)
+            for (kind, role, who), cookie in cookies.items():
+                client = Client(app)
+                client.cookies.set(COOKIE, cookie)
+                status, tried = client.get(address).status_code, tried + 1
+                if who == "elsewhere":
+                    good = status in (303, 401)
+                elif ROLES[role] & SCOPES[needs]:
+                    good = status not in (303, 401, 403)
+                else:
+                    good = status == 403
+                if not good:
+                    leaks.append((path, kind, role, who, status))
+    assert tried > 15 * (2 * len(Role) + 2)
     assert leaks == []
 
 
