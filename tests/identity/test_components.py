@@ -58,6 +58,33 @@ def test_login_joins_the_anonymous_history():
         assert (found.refused, found.truncated, found.person_id) == ((), False, U1)
 
 
+def test_a_device_that_has_gone_on_to_somebody_else_is_nobodys():
+    device, day = "device_id:d1", 86_400_000
+    rules = IdentityRules(expires={"device_id": "180d"})
+    graph = Graph().see(U1, device, time=0).see(U1, A1, device, time=day).see(U2, device, time=100 * day)
+    assert graph.who(U1, rules) == (U1, A1, device), "two who share it: it stays with the first"
+    graph.see(U2, device, time=182 * day)
+    assert (graph.who(U1, rules), graph.who(U2, rules), graph.who(device, rules)) == (
+        (U1, A1),
+        (U2,),
+        (device,),
+    )
+    refused = resolve(U1, graph, rules).refused
+    assert [reason for _, reason in refused] == [f"expired:{device}"]
+    assert graph.who(U1) == (U1, A1, device), "without the rule it is the first one's for ever"
+    graph.see(U1, device, time=183 * day)
+    assert graph.who(U1, rules) == (U1, A1, device), "who still uses it has not given it away"
+    graph.see(U2, device, time=400 * day).see(U2, device, name="identity_confirmed", time=401 * day)
+    assert graph.who(U2, rules) == (U2, device), "somebody says whose it is"
+
+
+def test_new_cookies_of_one_owner_are_no_new_owner():
+    device, day = "device_id:d1", 86_400_000
+    rules = IdentityRules(expires={"device_id": "180d"})
+    graph = Graph().see(U1, A1, device, time=0).see(U1, A2, device, time=900 * day)
+    assert graph.who(A1, rules) == (U1, A1, A2, device)
+
+
 def test_two_logins_are_never_joined_and_the_browser_stays_with_the_first():
     graph = Graph((U1, A1), (U2, A1))
     assert graph.who(U1) == graph.who(A1) == (U1, A1)

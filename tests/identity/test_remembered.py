@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opportune import Engine
+from opportune.clock import DAY, FixedClock
 from opportune.events.event import Event
 from opportune.identity.components import resolve
 from opportune.identity.links import Evidence, fold_links
@@ -67,3 +71,18 @@ def test_being_seen_together_again_costs_no_new_answer():
     assert leaves.links["user_id:u1"]["anonymous_id:a1"].count == 2
     leaves.see(("user_id:u1", "anonymous_id:a1"), "identity_unlinked", 3)
     assert leaves.components.members("anonymous_id:a1") == ("anonymous_id:a1",)
+
+
+def test_evidence_that_comes_again_lets_a_device_go_on(tmp_path: Path) -> None:
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "identity.yaml").write_text("expires: {device_id: 180d}")
+    clock = FixedClock()
+    with Engine.open(tmp_path / "data", workspace=tmp_path / "ws", clock=clock) as engine:
+        for n, user in enumerate(["u1", "u2", "u2"]):
+            device = {"device": {"id": "d1"}}
+            engine.ingest(
+                {"type": "track", "event": "Seen", "userId": user, "messageId": f"m{n}", "context": device}
+            )
+            members = engine.state.components.members("user_id:u1")
+            assert ("device_id:d1" in members) is (n < 2)
+            clock.advance(100 * DAY)

@@ -26,6 +26,10 @@ def test_what_the_file_does_not_mention_keeps_its_default():
         ("crowded: {email: 130}", "a limit must be 1 to 129, saw 130, at $.crowded.email"),
         ("max_identifiers: 1", "max_identifiers must be 2 to 10000, saw 1"),
         ("limits: {user_id: many}", "Expected `int`, got `str`"),
+        (
+            "expires: {device_id: 3 months}",
+            "Expected `str` matching regex '^[1-9][0-9]{0,4}d$', at identity.yaml $.expires",
+        ),
         ("joins: yes", "Object contains unknown field `joins`"),
     ],
 )

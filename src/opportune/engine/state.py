@@ -78,6 +78,7 @@ class State:
         self.switches = switches
         self.reviews = reviews
         self.rules = rules
+        self._expires = bool(rules.expires)
         self.bandits = bandits
         self.recent_events: deque[int] = deque(maxlen=RECENT)
         self.recent_decisions: deque[int] = deque(maxlen=RECENT)
@@ -144,6 +145,9 @@ class State:
             elif self.person.fold_link(end, event, other, seq):
                 self.components.forget(other)
                 looks_again = True
+        if self._expires and len(identifiers) > 1:
+            for name in identifiers:  # evidence that came again may let other links expire
+                self.components.forget(name)
         if looks_again:
             self._review(seq, event)
         session = event.session_id

@@ -21,6 +21,7 @@ LinksOf = Callable[[Identifier], Mapping[Identifier, Evidence]]
 RETRACTED = "retracted"
 CROWDED = "crowded"
 BLOCKED = "blocked"
+EXPIRED = "expired"
 LIMIT = "limit"
 """The start of a reason like ``limit:user_id``: joining would give one person too many of that type."""
 
@@ -30,8 +31,8 @@ class Component(msgspec.Struct, frozen=True):
 
     ``links`` are those that hold the component together or agree with it; ``refused`` are links that touch it
     and were not followed, with the reason: ``retracted``, ``crowded:<identifier>``, ``blocked:<identifier>``,
-    ``limit:<type>``. ``truncated`` is set when more than ``max_identifiers`` could be reached; only then may
-    the answer depend on the member that was asked.
+    ``expired:<identifier>``, ``limit:<type>``. ``truncated`` is set when more than ``max_identifiers`` could
+    be reached; only then may the answer depend on the member that was asked.
     """
 
     identifiers: tuple[Identifier, ...]
@@ -112,12 +113,21 @@ def _obstacle(identifier: Identifier, links: Mapping[Identifier, Evidence], rule
     most = rules.crowded_at(identifier.partition(":")[0])
     if len(links) >= most and sum(e.active for e in links.values()) >= most:
         return f"{CROWDED}:{identifier}"
+    if rules.expires and len(links) > 1 and _has_gone_on(identifier, links, rules):
+        return f"{EXPIRED}:{identifier}"
     return ""
 
 
+def _has_gone_on(identifier: Identifier, links: Mapping[Identifier, Evidence], rules: IdentityRules) -> bool:
+    """Whether one owner was seen with it last so long after another was."""
+    last = [e.last for other, e in links.items() if e.active and rules.limit(other.partition(":")[0]) == 1]
+    kind = identifier.partition(":")[0]
+    return len(last) > 1 and max(last) - min(last) > rules.outlives_after(kind)
+
+
 def _stops(obstacle: str, evidence: Evidence) -> str:
-    """The obstacle, unless it is a crowd and somebody confirmed this very link."""
-    return "" if evidence.overrules and obstacle.startswith(CROWDED) else obstacle
+    """The obstacle, unless it is a guard's and somebody confirmed this very link."""
+    return "" if evidence.overrules and obstacle.startswith((CROWDED, EXPIRED)) else obstacle
 
 
 def _reach(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
+from opportune.clock import DAY, Millis
 from opportune.config.definitions import parse
 from opportune.errors import InvalidDefinition
 from opportune.events.event import Identifier
@@ -30,6 +32,7 @@ _CROWDED = {
     "advertising_id": 16,
     "ga_client_id": 16,
 }
+FOREVER: Millis = 1 << 62
 _LIKELY = {"review": 0.5, "rank": 0.95, "send": 0.999}
 
 
@@ -44,6 +47,9 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``max_identifiers``: how many identifiers are looked at for one person.
     ``household``: the traits that make people one household when all of them are the same, for example
     ``[postal_code, street]``; none by default.
+    ``expires``: types that outlive their owners, for example ``{device_id: 180d}``: an identifier that was
+    seen with another login so much later has gone on, and connects nobody; what it has seen is of both. By
+    default it stays with the first login.
     ``traits``: which of several values of a trait stands; those not named keep the latest only.
     """
 
@@ -55,6 +61,7 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_identifiers: int = 256
     traits: Mapping[str, Survivorship] = {}
     household: tuple[str, ...] = ()
+    expires: Mapping[str, Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,4}d$")]] = {}
     likely: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(_LIKELY))
 
     def __post_init__(self) -> None:
@@ -88,6 +95,11 @@ class IdentityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def crowded_at(self, kind: str) -> int:
         return self.crowded.get(kind, self.default_crowded)
+
+    def outlives_after(self, kind: str) -> Millis:
+        """How long a type stays its owner's once another has it; for ever where nothing is said."""
+        days = self.expires.get(kind)
+        return FOREVER if days is None else int(days[:-1]) * DAY
 
     def good_for(self, probability: float) -> list[str]:
         """The uses that a likely match is good enough for, the least demanding first."""
