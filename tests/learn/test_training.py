@@ -157,3 +157,9 @@ def test_too_little_history_is_said() -> None:
         train_ranker(stage(), history(1, 30), no_items(), ITEMS, SMALL, Slices())
     rows = by_session(history(1, 3))
     assert rows.session.tolist() == sorted(rows.session.tolist())
+
+
+def test_a_small_history_gives_more_of_itself_to_learning() -> None:
+    slices = Slices(learn=0.1)
+    assert [slices.learnt(n) for n in (0, 1_000, 15_000, 30_000, 100_000)] == [0.25, 0.25, 0.2, 0.1, 0.1]
+    assert Slices(learn=0.3).learnt(1_000) == 0.3
