@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.machine import describe
+
+from benchmarks import documents
 from opportune import Engine
 
 
@@ -22,7 +25,7 @@ def fill(engine: Engine, people: int, events: int) -> None:
     draw = random.Random(7)
     batch: list[dict[str, Any]] = []
     for number in range(people * events):
-        person = number % people
+        person = number // events
         batch.append(
             {
                 "type": "track",
@@ -71,12 +74,28 @@ def measure(people: int, events: int) -> dict[str, Any]:
         }
 
 
+def markdown(found: dict[str, Any], about: dict[str, Any]) -> str:
+    return f"""| people | events | until forgotten | whole | of it CPU | search | bytes | found afterwards |
+|---|---|---|---|---|---|---|---|
+| {found["people"]:,} | {found["events"]:,} | {found["until_forgotten_seconds"] * 1e3:,.0f} ms \
+| {found["seconds"]:,.1f} s | {found["cpu_seconds"]:,.1f} s | {found["search_seconds"]:,.1f} s \
+| {found["bytes_searched"]:,} | {found["found_afterwards"]:,} |
+
+{about["cpu"]}, {about["cores"]} cores shared with other work (load {about["load_before"]} before), \
+{about["file_system"]}, Python {about["python"]}."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=100_000)
     parser.add_argument("--events", type=int, default=3, help="events of each person")
+    parser.add_argument("--write-docs", type=Path, help="put the result into this document")
     given = parser.parse_args()
-    print(json.dumps(measure(given.people, given.events), indent=1))
+    about = describe(Path(tempfile.gettempdir()))
+    found = measure(given.people, given.events)
+    if given.write_docs:
+        documents.put(given.write_docs, "erasure", markdown(found, about))
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from opportune import Engine
 from opportune.clock import FixedClock
 from opportune.engine.dump import dump
 from opportune.engine.proof import check
+from opportune.engine.turns import at_once
 from opportune.errors import Corrupt, InvalidRequest, NotFound
 from opportune.events.event import Event
 from opportune.privacy.needles import occurrences
@@ -259,8 +261,9 @@ def test_a_folder_whose_journal_was_never_sealed(tmp_path: Path, folder: Path, c
 
 
 STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "state": lambda m: m.setattr("opportune.engine.erasure.forget", _power_cut),
-    "checkpoint": lambda m: m.setattr("opportune.engine.checkpoints.Checkpoints.run", _power_cut),
+    "state": lambda m: m.setattr("opportune.engine.engine.forget", _power_cut),
+    "trace": lambda m: m.setattr("opportune.engine.erasing.trace", _power_cut),
+    "checkpoint": lambda m: m.setattr("opportune.engine.checkpoints.Checkpoints.turns", _power_cut),
     "keys": lambda m: m.setattr("opportune.stores.vault.Vault.destroy", _power_cut),
 }
 
@@ -297,6 +300,45 @@ def test_a_crash_in_the_middle_is_finished_by_the_next_start(
     shutil.rmtree(folder / "state")
     with Engine.open(folder, clock=clock) as rebuilt:
         assert people(rebuilt) == after
+
+
+@pytest.mark.parametrize("sealed", ["true", "false"])
+@pytest.mark.parametrize("turns", [0, 1, 3, 9])
+def test_who_comes_back_while_it_runs_is_a_new_person(
+    tmp_path: Path, folder: Path, clock: FixedClock, turns: int, sealed: str
+) -> None:
+    """Whether it runs to its end or is cut short and finished by the next start, checkpoint or not."""
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "privacy.yaml").write_text(f"seal_journal: {sealed}\n")
+
+    def opened() -> Engine:
+        return Engine.open(folder, workspace=tmp_path / "ws", clock=clock)
+
+    engine = opened()
+    live(engine, clock, ADA)
+    live(engine, clock, BOB)
+    engine.checkpoint()
+    erasing = engine.erasing(["user_id:ada-lovelace"])
+    erasing.begin()
+    with pytest.raises(NotFound):
+        engine.profile("user_id:ada-lovelace")
+    clock.advance(1_000)
+    at_once(islice(erasing.turns(), turns))
+    assert engine.ingest([viewed(1, ADA, clock)]).stored == 1
+    engine.checkpoint()
+    clock.advance(1_000)
+    assert engine.ingest([viewed(2, ADA, clock)]).stored == 1
+    engine.abandon()
+    with opened() as again:
+        assert again.profile("user_id:ada-lovelace")["events"] == {"product_viewed": 2}
+        assert again.dead_letters()["summary"]["open"] == 1, "the other person's"
+        assert again.profile("user_id:bob-the-other")["events"]["product_viewed"] == 6
+        after = people(again)
+    shutil.rmtree(folder / "state")
+    with opened() as rebuilt:
+        assert people(rebuilt) == after
+        rebuilt.erase("user_id:ada-lovelace")
+    assert places(folder) == []
 
 
 def test_every_entry_about_a_person_is_sealed_with_the_key_of_its_leaf(

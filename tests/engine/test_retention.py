@@ -14,6 +14,7 @@ from tests.engine.test_erasure import people
 from opportune import Engine
 from opportune.clock import DAY, HOUR, FixedClock
 from opportune.engine.retiring import Retired
+from opportune.engine.turns import at_once
 from opportune.errors import NotFound, Overloaded
 from opportune.events.event import Event
 from opportune.privacy.retention import RetentionRules, span_ms
@@ -158,7 +159,7 @@ def test_what_comes_between_the_look_and_the_deed_is_kept(tmp_path: Path, clock:
 
 
 STEPS: dict[str, str] = {
-    "checkpoint": "opportune.engine.checkpoints.Checkpoints.run",
+    "checkpoint": "opportune.engine.checkpoints.Checkpoints.turns",
     "journal": "opportune.stores.journal.Journal.rewrite",
     "keys": "opportune.stores.vault.Vault.destroy",
 }
@@ -273,8 +274,7 @@ def test_the_days_run_is_due_once(tmp_path: Path, clock: FixedClock) -> None:
         with pytest.raises(Overloaded, match="retention is under way"):
             desk.begin()
         assert (desk.state()["state"], desk.due()) == ("RUNNING", False)
-        retiring.look()
-        desk.done(retiring)
+        at_once(desk.turns(retiring))
         assert (desk.state()["state"], desk.due()) == ("FINISHED", False)
         clock.advance(22 * HOUR)
         assert not desk.due()

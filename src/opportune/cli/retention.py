@@ -57,6 +57,7 @@ def _on_folder(data_dir: Path | None, workspace: Path | None, dry_run: bool) -> 
     import msgspec
 
     from opportune.cli.target import open_engine
+    from opportune.engine.turns import at_once
     from opportune.warehouse.reports import Reports
 
     if data_dir is None:
@@ -66,8 +67,8 @@ def _on_folder(data_dir: Path | None, workspace: Path | None, dry_run: bool) -> 
         reports = Reports.of(engine, data_dir)
         try:
             retiring = engine.retention.begin(dry_run=dry_run)
-            retiring.look()
-            found: dict[str, Any] = msgspec.to_builtins(engine.retention.done(retiring))
+            at_once(engine.retention.turns(retiring))
+            found: dict[str, Any] = msgspec.to_builtins(retiring.report)
         finally:
             reports.close()
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,10 +22,10 @@ from opportune.console.forms import read_form
 from opportune.console.safety import SafetyHeaders
 from opportune.engine.admission import Admission
 from opportune.engine.engine import Engine
-from opportune.engine.erasing import Erasing
 from opportune.errors import InvalidRequest, NotFound, OpportuneError
 from opportune.events.event import Event, Identifier, Line
 from opportune.server.preference_links import PreferenceLinks
+from opportune.server.privacy import carry_out
 
 SOURCE = "preferences"
 MOST_ITEMS = 8
@@ -37,7 +35,6 @@ SAID = {
     "dismissed": "You will not be shown that again.",
     "noted": "Noted. It holds from now on.",
 }
-log = logging.getLogger("opportune.privacy")
 
 
 class Preferences:
@@ -198,7 +195,7 @@ class Preferences:
         erasing = self._engine.erasing([person])
         self._audit.note(WHO, "person.erased", [person], changed=True, erasure=erasing.id)
         erasing.begin()
-        asyncio.get_running_loop().run_in_executor(None, _finish, erasing)
+        carry_out(erasing)
         return self._render(request, said="", erased=erasing.id, **self.told(person))
 
     def _event(self, name: str, person: Identifier, properties: dict[str, Any]) -> Event:
@@ -236,14 +233,6 @@ _ABOUT = {
     "analytics": "Count what I do, and let the shop learn from it.",
     "advertising": "Share what I do with partners for advertising.",
 }
-
-
-def _finish(erasing: Erasing) -> None:
-    try:
-        erasing.finish()
-    except (OSError, OpportuneError) as error:
-        log.error("erasure %s is not finished: %s", erasing.id, error)
-        erasing.failure = str(error)
 
 
 async def _commit(request: Request, engine: Engine, admission: Admission) -> None:

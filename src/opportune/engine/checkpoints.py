@@ -5,7 +5,7 @@ The folding thread encodes changed records in slices between requests; a worker 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -14,6 +14,7 @@ import msgspec
 
 from opportune.clock import MINUTE, Clock, Millis
 from opportune.engine.state import State
+from opportune.engine.turns import TURN_S, Turns
 from opportune.errors import OpportuneError
 from opportune.events.dedupe import Seal
 from opportune.stores.cache import Checkpoint
@@ -95,15 +96,28 @@ class Checkpoints:
         elif self._current is not None or self._due():
             self.step(0.002)
 
-    def run(self, forgotten: Sequence[str] = ()) -> None:
-        """A whole checkpoint of all that has been folded, now; without the records ``forgotten``."""
+    def turns(self) -> Turns:
+        """A whole checkpoint of all that has been folded before the first turn; :meth:`step` may go on with
+        it in between. Raises StorageError."""
+        while self._current is not None:
+            yield from self._turn()
+        self._begin()
+        mine = self._current
+        while self._current is mine:
+            yield from self._turn()
+
+    def _turn(self) -> Turns:
+        work = self._work
+        if work is not None and not work.done():
+            yield work.exception  # waits for it
+        self.step(TURN_S)
+        yield None
+
+    def run(self) -> None:
+        """A whole checkpoint of all that has been folded, now."""
         self.wait()
         self._begin()
         assert self._current is not None
-        for key in forgotten:
-            raw = key.encode()
-            if self._store.get(raw) is not None:
-                self._current.writer.put(raw, None)
         while not self._encode(self._current, 0.1):
             pass
         self._work = self._hand_over(self._current)

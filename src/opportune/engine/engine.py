@@ -36,7 +36,7 @@ from opportune.engine.company import company_of
 from opportune.engine.consent_gate import ConsentGate
 from opportune.engine.entries import Entry
 from opportune.engine.erasing import DerivedEraser, Erasing
-from opportune.engine.erasure import Trace, carry_out
+from opportune.engine.erasure import forget
 from opportune.engine.holdings import holdings
 from opportune.engine.kin import kin_of
 from opportune.engine.live_models import LiveVersions
@@ -48,6 +48,7 @@ from opportune.engine.retention_desk import RetentionDesk
 from opportune.engine.retiring import DerivedExpirer, Retiring
 from opportune.engine.rights import Rights
 from opportune.engine.served import Served
+from opportune.engine.turns import Turns
 from opportune.engine.workspace import Workspace, load_workspace
 from opportune.errors import InvalidRequest, NotFound, StorageError
 from opportune.events import cloudevents, dead_letters, verdicts
@@ -674,12 +675,17 @@ class Engine(Queries):
             admission.is_durable = True
         self._drain()
 
-    def carry_out(self, members: Sequence[Identifier], traced: Trace) -> Removed:
+    def forget(self, members: Sequence[Identifier]) -> Removed:
         """The part of an erasure that changes what is known; see :mod:`opportune.engine.erasure`."""
-        removed = carry_out(self.journal, self.entries, self.state, self._checkpoints, members, traced)
+        removed = forget(self.state, members)
+        self.entries.forget((), members)
         self.forget_people()
         self.consent.folded()
         return removed
+
+    def checkpoint_turns(self) -> Turns:
+        """A checkpoint of what is folded now, in turns."""
+        return self._checkpoints.turns()
 
     def forget_people(self) -> None:
         """Drop every view of people, their groups and who is probably the same: leaves are not what they

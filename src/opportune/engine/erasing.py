@@ -1,4 +1,4 @@
-"""One erasure from its request to its receipt: a short part on the engine's thread, a long one on any."""
+"""One erasure from its request to its receipt: short turns on the engine's thread, the long work beside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from opportune.engine.erasure import trace
+from opportune.engine.beside import opened_beside
+from opportune.engine.erasure import Trace, forget_traced, replacements, trace
+from opportune.engine.turns import Turns, at_once
 from opportune.errors import InvalidRequest
 from opportune.events.event import Identifier
 from opportune.events.identifiers import parse
@@ -33,13 +35,15 @@ def named(identifier: str) -> Identifier:
     return key
 
 
-DerivedEraser = Callable[[Sequence[Identifier]], int]
-"""Takes people out of tables that follow the journal; how many rows."""
+DerivedEraser = Callable[[Sequence[Identifier], int], int]
+"""Takes people out of tables that follow the journal, as far as rows come from before an entry; how many. Not
+on the engine's thread."""
 
 
 class Erasing:
-    """:meth:`begin` on the engine's thread, then :meth:`finish` on any. After ``begin`` nothing that the
-    engine answers knows the person; after ``finish`` no file does."""
+    """:meth:`begin`, then :meth:`turns`, both on the engine's thread. After ``begin`` the engine answers
+    nothing about the person any more and takes in nothing that happened before; after the last turn no file
+    knows them."""
 
     def __init__(self, engine: Engine, identifiers: Sequence[str], *, suppress: bool = False) -> None:
         """Everybody whom the identifiers lead to. ``suppress``: nothing of them is taken in ever again.
@@ -48,30 +52,44 @@ class Erasing:
         self._suppress = suppress
         self._named = [named(identifier) for identifier in identifiers]
         self._patterns: list[bytes] = []
+        self._members: list[Identifier] = []
+        self._slots: set[int] = set()
+        self._stone: Tombstone
+        self._place = 0
+        self._traced = Trace()
+        self._replaced: dict[int, bytes] = {}
+        self._scan: Scan | None = None
         self.id = secrets.token_hex(8)
         self.receipt: Receipt
         self.failure = ""
 
     def begin(self) -> None:
-        """Make what was admitted durable, forget the person, destroy the keys. O(journal) to find the
-        person's entries, O(what changed since the last checkpoint) for the rest. Raises StorageError."""
+        """Make what was admitted durable, keep the tombstone, forget the person. O(what is known of them).
+        Raises StorageError."""
         engine = self._engine
         engine.settle()
         entries, state = engine.entries, engine.state
         vault = entries.with_vault()
         members = list(dict.fromkeys(i for key in self._named for i in engine.component(key).identifiers))
+        self._members = members
         self._patterns = needles(members)
-        slots = {slot for name in members if (slot := state.leaf(name).slot) >= 0}
-        traced = trace(engine.journal, entries, members, slots, patterns=self._patterns)
+        self._slots = {slot for name in members if (slot := state.leaf(name).slot) >= 0}
         at = engine.clock()
         marks = tuple([vault.pseudonym(name).hex() for name in members])
-        vault.record(
-            Tombstone(self.id, at, marks, suppress=self._suppress, slots=tuple(sorted(traced.slots)))
+        self._stone = Tombstone(
+            self.id,
+            at,
+            marks,
+            suppress=self._suppress,
+            slots=tuple(sorted(self._slots)),
+            before=engine.journal.next_seq,
         )
-        removed = engine.carry_out(members, traced)
+        self._place = len(vault.tombstones)
+        entries.unfinished.add(self._place)
+        vault.record(self._stone)
+        removed = engine.forget(members)
         if engine.data_dir is not None:
             LikelyStore(engine.data_dir).forget()
-        derived = sum(erase(members) for erase in engine.derived_erasers)
         self.receipt = Receipt(
             id=self.id,
             state="INITIALIZED",
@@ -79,29 +97,40 @@ class Erasing:
             finished=at,
             subjects=marks,
             suppressed=self._suppress,
-            removed=msgspec.structs.replace(removed, derived_rows=derived),
+            removed=removed,
             scan=None,
         )
 
-    def finish(self) -> Receipt:
-        """Merge away the files that still hold old bytes, search every file of the data folder, sign and keep
-        the receipt. O(bytes of the folder). Raises StorageError; may be called again then."""
+    def turns(self) -> Turns:
+        """Find in the journal what else is theirs, destroy the keys, merge away the files that still hold old
+        bytes, search every file of the data folder, sign and keep the receipt. O(bytes of the folder), nearly
+        all of it elsewhere. Raises StorageError; may be called again then."""
         engine = self._engine
-        root = engine.data_dir
-        vault = engine.entries.with_vault()
-        engine.store.compact(everything=True)
-        scan = None
-        if root is not None:
-            started = perf_counter()
-            files, size, found, places = search(root, self._patterns, occurrences, engine.store.disk)
-            scan = Scan(
-                files,
-                size,
-                len(self._patterns),
-                found,
-                tuple([Finding(name, offset) for name, offset in places]),
-                round(perf_counter() - started, 3),
-            )
+        entries, vault = engine.entries, engine.entries.with_vault()
+        yield self._trace
+        traced = self._traced
+        removed = forget_traced(engine.state, self.receipt.removed, traced)
+        self.receipt = msgspec.structs.replace(self.receipt, removed=removed)
+        yield self._erase_derived
+        if traced.slots != self._slots:
+            vault.record(msgspec.structs.replace(self._stone, slots=tuple(sorted(traced.slots))))
+        if not self._replaced:
+            entries.unfinished.discard(self._place)
+        yield from engine.checkpoint_turns()
+        for slots in vault.by_file(sorted(traced.slots)):
+            vault.destroy(slots)
+            yield None
+        vault.renew_backup_key()
+        entries.forget(sorted(traced.slots), ())
+        if self._replaced:
+            yield lambda: engine.journal.rewrite(self._replaced)
+            # Only now may a checkpoint say that nothing is left to do: no tombstone lists these entries.
+            entries.unfinished.discard(self._place)
+            yield from engine.checkpoint_turns()
+        yield lambda: engine.store.compact(everything=True)
+        if engine.data_dir is not None:
+            yield self._search
+        scan = self._scan
         self.receipt = signed(
             msgspec.structs.replace(
                 self.receipt,
@@ -112,4 +141,37 @@ class Erasing:
             vault.signing_key,
         )
         vault.keep_receipt(self.id, msgspec.json.format(msgspec.json.encode(self.receipt), indent=1))
+
+    def finish(self) -> Receipt:
+        """All turns at once, for who serves nobody else meanwhile."""
+        at_once(self.turns())
         return self.receipt
+
+    def _trace(self) -> None:
+        """In another thread."""
+        journal, entries = opened_beside(self._engine)
+        self._traced = trace(
+            journal, entries, self._members, self._slots, patterns=self._patterns, before=self._stone.before
+        )
+        self._replaced = replacements(journal, entries, self._members, self._traced.plain)
+
+    def _erase_derived(self) -> None:
+        """In another thread."""
+        rows = sum(erase(self._members, self._stone.before) for erase in self._engine.derived_erasers)
+        removed = msgspec.structs.replace(self.receipt.removed, derived_rows=rows)
+        self.receipt = msgspec.structs.replace(self.receipt, removed=removed)
+
+    def _search(self) -> None:
+        """In another thread."""
+        root = self._engine.data_dir
+        assert root is not None
+        started = perf_counter()
+        files, size, found, places = search(root, self._patterns, occurrences, self._engine.store.disk)
+        self._scan = Scan(
+            files,
+            size,
+            len(self._patterns),
+            found,
+            tuple([Finding(name, offset) for name, offset in places]),
+            round(perf_counter() - started, 3),
+        )

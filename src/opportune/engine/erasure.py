@@ -1,8 +1,9 @@
 """Erasure: a person is taken out of everything that the data folder holds, and it is proven.
 
-In this order, so that a crash at any point is finished by the next start: the tombstone (which lists the keys
-to destroy) becomes durable; state forgets the person, and a checkpoint says so; the keys are destroyed;
-checkpoint files that still hold the old bytes are merged away; every file is searched.
+In this order, so that a crash at any point is finished by the next start: the tombstone becomes durable;
+state forgets the person; the journal is read for what else is theirs, and a second line of the tombstone
+lists all keys to destroy; a checkpoint says so; the keys are destroyed; entries that were never sealed are
+written anew; checkpoint files that still hold the old bytes are merged away; every file is searched.
 
 What everybody taught together stays as counts that belong to nobody: how often an item was viewed or bought,
 what bandits learnt, the rows of the interaction log (which name sessions by number only).
@@ -47,12 +48,16 @@ def trace(
     slots: Iterable[int],
     *,
     patterns: Sequence[bytes] = (),
+    before: int = 0,
 ) -> Trace:
     """Find every entry about the person: sealed with one of their keys, or naming them, or a dead letter with
-    their identifiers in it. O(journal): sealed entries of others are not opened."""
+    their identifiers in it. Only what stands ``before`` a number, where one is given. O(journal): sealed
+    entries of others are not opened."""
     found = Trace(slots=set(slots))
     names = set(members)
     for seq, data in journal.scan_all():
+        if before and seq >= before:
+            break
         if is_sealed(data):
             is_letter = kind_of(data) == "x"
             if slot_of(data) not in found.slots and not is_letter:
@@ -88,14 +93,17 @@ def _mentions(raw: bytes, patterns: Sequence[bytes]) -> bool:
     return any(next(iter(occurrences(text, pattern)), -1) >= 0 for pattern in patterns)
 
 
-def forget(state: State, members: Sequence[Identifier], traced: Trace) -> tuple[Removed, list[str]]:
-    """Take the person out of the folded state; what there was, and the records that the next checkpoint must
-    delete. No checkpoint may be under way."""
+def forget(state: State, members: Sequence[Identifier], before: int = 0) -> Removed:
+    """Let the folded state know these identifiers no more, as far as it can be told without reading the
+    journal; what there was. With ``before``, leaves into which
+    something was folded from that entry on are somebody new and stay. O(what is known of the person)."""
     records = state.records
     links = touches = leaves = 0
-    decisions = set(traced.decisions)
-    names = set(members)
+    decisions: set[str] = set()
+    names = {name for name in members if not before or state.leaf(name).offset < before}
     for name in members:
+        if name not in names:
+            continue
         leaf = state.leaf(name)
         decisions.update(exposure.decision_id for exposure in leaf.exposures)
         touches += len(leaf.touches)
@@ -112,54 +120,34 @@ def forget(state: State, members: Sequence[Identifier], traced: Trace) -> tuple[
                 if theirs.links.pop(name, None) is not None:
                     links += 1
                 state.components.forget(other)
-    doomed = [keys.LEAF + name for name in members]
-    sessions = [f"{keys.SESSION}{name}|{session}" for name, session in sorted(traced.sessions)]
-    outcomes = [keys.OUTCOMES + decision_id for decision_id in sorted(decisions)]
-    leaves = sum(records.forget(key) for key in doomed)
-    n_sessions = sum(records.forget(key) for key in sessions)
-    n_outcomes = sum(records.forget(key) for key in outcomes)
     for name in members:
+        if name in names:
+            leaves += records.delete(keys.LEAF + name)
+            state.models.log.forget(name)
         state.components.forget(name)
-        state.models.log.forget(name)
-    letters = sum(state.dead_letters.erase(letter_id) for letter_id in sorted(traced.letters))
+    outcomes = sum(records.delete(keys.OUTCOMES + decision) for decision in sorted(decisions))
     state.bandits.forget(decisions)
     state.reviews.forget(names)
-    removed = Removed(
-        identifiers=len(members),
-        leaves=leaves,
-        links=links,
+    return Removed(identifiers=len(members), leaves=leaves, links=links, outcomes=outcomes, touches=touches)
+
+
+def forget_traced(state: State, removed: Removed, traced: Trace) -> Removed:
+    """Let the state forget what only the journal knew to be theirs; all that was removed."""
+    records = state.records
+    sessions = [f"{keys.SESSION}{name}|{session}" for name, session in sorted(traced.sessions)]
+    n_sessions = sum(records.delete(key) for key in sessions)
+    outcomes = sum(records.delete(keys.OUTCOMES + decision) for decision in sorted(traced.decisions))
+    letters = sum(state.dead_letters.erase(letter_id) for letter_id in sorted(traced.letters))
+    state.bandits.forget(traced.decisions)
+    return msgspec.structs.replace(
+        removed,
         sessions=n_sessions,
-        outcomes=n_outcomes,
-        touches=touches,
+        outcomes=removed.outcomes + outcomes,
         dead_letters=max(letters, len(traced.letters)),
         entries=len(traced.seqs),
         keys=len(traced.slots),
         rewritten=len(traced.plain),
     )
-    return removed, [*doomed, *sessions, *outcomes]
-
-
-def carry_out(
-    journal: Journal,
-    entries: SealedEntries,
-    state: State,
-    checkpoints: Checkpoints,
-    members: Sequence[Identifier],
-    traced: Trace,
-) -> Removed:
-    """State forgets, a checkpoint says so, the keys are destroyed, entries that were never sealed leave their
-    files. The tombstone is durable already. Raises StorageError: the next start goes on."""
-    vault = entries.with_vault()
-    checkpoints.wait()
-    replacements = _replacements(journal, entries, members, traced.plain)
-    removed, doomed = forget(state, members, traced)
-    checkpoints.run(doomed)
-    vault.destroy(traced.slots)
-    vault.renew_backup_key()
-    entries.forget(sorted(traced.slots), members)
-    if replacements:
-        journal.rewrite(replacements)
-    return removed
 
 
 def resume(
@@ -169,22 +157,42 @@ def resume(
     checkpoints: Checkpoints,
     pending: Sequence[Tombstone],
 ) -> None:
-    """Finish erasures that a crash cut short, or that a restored checkpoint has not seen. O(leaves +
-    journal)."""
+    """Finish erasures that a crash cut short, or that a restored checkpoint has not seen; the checkpoint then
+    says so before a key goes. O(leaves + journal)."""
     vault = entries.with_vault()
-    marks = {bytes.fromhex(mark) for stone in pending if stone.erased for mark in stone.marks}
-    slots = {slot for stone in pending for slot in stone.slots}
-    members = [
-        name
-        for key, _ in state.records.items(keys.LEAF)
-        if vault.pseudonym(name := key.removeprefix(keys.LEAF)) in marks
-    ]
-    slots |= {slot for name in members if (slot := state.leaf(name).slot) >= 0}
-    traced = trace(journal, entries, members, slots, patterns=needles(members))
-    carry_out(journal, entries, state, checkpoints, members, traced)
+    doomed: set[int] = set()
+    replaced: dict[int, bytes] = {}
+    plainly = SealedEntries(vault, seal=False)
+    for stone in {stone.id: stone for stone in pending if stone.erased}.values():
+        marks = {bytes.fromhex(mark) for mark in stone.marks}
+        members = [
+            name
+            for key, _ in state.records.items(keys.LEAF)
+            if vault.pseudonym(name := key.removeprefix(keys.LEAF)) in marks
+        ]
+        slots = set(stone.slots)
+        slots |= {
+            leaf.slot
+            for name in members
+            if (leaf := state.leaf(name)).slot >= 0 and not (stone.before and leaf.offset >= stone.before)
+        }
+        traced = trace(journal, entries, members, slots, patterns=needles(members), before=stone.before)
+        replaced |= replacements(journal, plainly, members, traced.plain)
+        forget_traced(state, forget(state, members, stone.before), traced)
+        doomed |= traced.slots
+    begun = set(range(len(vault.tombstones) - len(pending), len(vault.tombstones))) if replaced else set()
+    entries.unfinished |= begun
+    checkpoints.run()
+    vault.destroy(doomed)
+    vault.renew_backup_key()
+    entries.forget(sorted(doomed), ())
+    if replaced:
+        journal.rewrite(replaced)
+        entries.unfinished -= begun
+        checkpoints.run()
 
 
-def _replacements(
+def replacements(
     journal: Journal, entries: SealedEntries, members: Sequence[Identifier], plain: Collection[int]
 ) -> dict[int, bytes]:
     """What is to stand in the journal in the place of entries that were never sealed: nothing, or, where

@@ -8,6 +8,7 @@ import msgspec
 
 from opportune.clock import DAY, HOUR, Millis
 from opportune.engine.retiring import REPORT, Retired, Retiring
+from opportune.engine.turns import Turns
 from opportune.errors import NotFound, Overloaded
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ class RetentionDesk:
         self._running = self._engine.retiring(dry_run=dry_run)
         return self._running
 
-    def done(self, retiring: Retiring) -> Retired:
-        """The second half of a run whose look is over. Raises StorageError."""
+    def turns(self, retiring: Retiring) -> Turns:
+        """A whole run in turns. Raises StorageError."""
         try:
-            self._last = retiring.carry_out()
+            yield retiring.look
+            yield from retiring.turns()
+            self._last = retiring.report
         finally:
             self._running = None
-        return self._last
 
     def failed(self, why: str) -> None:
         self._failure = why

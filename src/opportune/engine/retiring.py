@@ -1,9 +1,9 @@
 """Retention carried out: what is past its time is taken out of journal, state and tables, and said.
 
 :meth:`Retiring.look` reads the journal and folds anew whoever has something in it that is past its time; it
-may run in any thread. :meth:`Retiring.carry_out`, on the engine's thread, swaps that state in, makes it
-durable with a checkpoint, and only then takes the entries out of the journal's files: a crash in between is
-caught up by the next run, which finds the same entries again.
+may run in any thread. :meth:`Retiring.turns`, on the engine's thread, swaps that state in, a few people at a
+time, makes it durable with a checkpoint, and only then takes the entries out of the journal's files: a crash
+in between is caught up by the next run, which finds the same entries again.
 
 Files of the journal are written anew; earlier backups keep what they have until a key goes: a key is
 destroyed when everything that it sealed is gone.
@@ -11,7 +11,7 @@ destroyed when everything that it sealed is gone.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -21,9 +21,11 @@ import msgspec
 from opportune.clock import Millis
 from opportune.decide.request import DecisionRecord
 from opportune.engine import keys
+from opportune.engine.beside import opened_beside
 from opportune.engine.entries import Entry
 from opportune.engine.refolding import Refold
 from opportune.engine.sealed import SealedEntries
+from opportune.engine.turns import TURN_S, Turns, at_once
 from opportune.events.consent import NOTHING, statement_of
 from opportune.events.dedupe import digest
 from opportune.events.event import DeadLetter, Event
@@ -31,16 +33,19 @@ from opportune.events.rights import RECTIFIED
 from opportune.identity.links import links_of
 from opportune.privacy.retention import Retention, residue
 from opportune.privacy.sealing import GONE_SLOT, Erased, gone, is_sealed, slot_of
-from opportune.stores.disk import RealDisk
+from opportune.profiles.leaf import Leaf
 from opportune.stores.journal import Journal
-from opportune.stores.vault import Vault
 
 if TYPE_CHECKING:
     from opportune.engine.engine import Engine
 
 REPORT = "retention"
+_ROUNDS = 8
+_FEW = 200
+"""Entries that the engine's thread may fold in one turn."""
 DerivedExpirer = Callable[[Collection[int]], int]
-"""Takes the rows of journal entries out of tables that follow the journal; how many."""
+"""Takes the rows of journal entries out of tables that follow the journal; how many. Not on the engine's
+thread."""
 
 
 class Retired(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +82,16 @@ class Retiring:
         self._wanted: set[str] = set()
         self._slots: tuple[set[int], set[int]] = set(), set()
         self._until = engine.journal.next_seq
-        self._last = 0
+        self._left: deque[str] = deque()
+        self._in_use: set[int] = set()
+        self._derived = self._keys = 0
         self._started = perf_counter()
         self._refold = Refold(engine.state.person, engine.state.session, self._wanted)
         self.report: Retired
 
     def look(self) -> Retired:
         """What would go. O(journal), two passes, 10 us an entry; nothing is changed. Raises StorageError."""
-        journal, entries = self._opened()
+        journal, entries = opened_beside(self._engine)
         self._find(journal, entries)
         if self._gone and not self._dry_run:
             for seq, entry in self._read(journal, entries):
@@ -93,49 +100,26 @@ class Retiring:
                 self._fold(seq, entry)
         return self.report
 
-    def carry_out(self) -> Retired:
-        """Make it so: O(entries since the look + people + files that hold what goes). Raises StorageError;
-        then the next run goes on."""
+    def turns(self) -> Turns:
+        """Make it so: O(entries since the look + people + files that hold what goes), nearly all of it
+        elsewhere. Raises StorageError; then the next run goes on."""
         engine = self._engine
-        if self._dry_run or not self._gone:
-            return self._finish(0, 0)
-        engine.settle()
-        for seq, data in engine.journal.scan(self._until):
-            self._fold(seq, engine.entries.decode(data))
-        checkpoints, state, entries = engine._checkpoints, engine.state, engine.entries
-        checkpoints.wait()
-        forgotten = []
-        for key in sorted(self._wanted):
-            fresh = self._refold.made.get(key)
-            if fresh is None:
-                if state.records.forget(key):
-                    forgotten.append(key)
-            else:
-                record = state.records.touch(key)
-                for field in record.__struct_fields__:
-                    setattr(record, field, getattr(fresh, field))
-            if key.startswith(keys.LEAF):
-                state.components.forget(key.removeprefix(keys.LEAF))
-        for letter_id in sorted(self._letters):
-            state.dead_letters.erase(letter_id)
-        engine.forget_people()
-        checkpoints.run(forgotten)
-        engine.journal.rewrite(self._replacements(entries))
-        derived = sum(expire(self._gone.keys()) for expire in engine.derived_expirers)
-        slots = self._destroy(entries)
-        engine.store.compact(everything=True)
-        return self._finish(derived, slots)
+        if not self._dry_run and self._gone:
+            yield self._catch_up
+            yield from self._swap()
+            yield from engine.checkpoint_turns()
+            yield self._rewrite
+            yield self._expire
+            yield from self._destroy()
+            yield lambda: engine.store.compact(everything=True)
+        self._finish()
+
+    def carry_out(self) -> Retired:
+        """All turns at once, for who serves nobody else meanwhile."""
+        at_once(self.turns())
+        return self.report
 
     # -- looking
-
-    def _opened(self) -> tuple[Journal, SealedEntries]:
-        """A journal and a vault of its own: the engine's belong to its thread."""
-        engine = self._engine
-        if engine.data_dir is None:
-            return engine.journal, engine.entries
-        disk = RealDisk(engine.data_dir, read_only=True)
-        vault = Vault(disk) if Vault.exists(disk) else None
-        return Journal.open(disk), SealedEntries(vault, seal=False)
 
     def _read(self, journal: Journal, entries: SealedEntries) -> Iterator[tuple[int, Entry | Erased]]:
         for seq, data in journal.scan_all():
@@ -224,29 +208,100 @@ class Retiring:
 
     # -- carrying out
 
-    def _replacements(self, entries: SealedEntries) -> dict[int, bytes]:
-        return {
-            seq: left if isinstance(left, bytes) else entries.encode_again(left)
-            for seq, left in self._gone.items()
-        }
+    def _catch_up(self) -> None:
+        """In another thread: fold what came since the look, so that little is left for the engine's."""
+        for _ in range(_ROUNDS):
+            folded = self._engine.state.next_seq
+            if folded - self._until < _FEW:
+                break
+            journal, entries = opened_beside(self._engine)
+            self._fold_until(folded, journal, entries)
+        self._left = deque(sorted(self._wanted))
 
-    def _destroy(self, entries: SealedEntries) -> int:
+    def _fold_until(self, folded: int, journal: Journal, entries: SealedEntries) -> None:
+        """Fold what the live state has folded too. Keys that seal any of it are in use."""
+        for seq, data in journal.scan(self._until):
+            if seq >= folded:
+                break
+            self._take(seq, data, entries)
+        while journal is self._engine.journal and self._until < folded:
+            self._take(self._until, journal.read(self._until), entries)  # a decision that is not on disk yet
+
+    def _take(self, seq: int, data: bytes, entries: SealedEntries) -> None:
+        if is_sealed(data):
+            self._in_use.add(slot_of(data))
+        self._fold(seq, entries.decode(data))
+        self._until = seq + 1
+
+    def _swap(self) -> Turns:
+        """Put what was folded anew in the place of what is there. What happens in between is folded into
+        what is still to come; what was swapped in is the live state's, and folded there."""
+        engine, state = self._engine, self._engine.state
+        letters = deque(sorted(self._letters))
+        while self._left or letters:
+            until = perf_counter() + TURN_S
+            self._fold_until(state.next_seq, engine.journal, engine.entries)
+            while self._left and perf_counter() < until:
+                self._swap_one(self._left.popleft())
+            while letters and perf_counter() < until:
+                state.dead_letters.erase(letters.popleft())
+            yield None
+        engine.forget_people()
+        # An event that was sealed before its leaf went and is folded after it keeps its key.
+        engine.settle()
+        self._fold_until(state.next_seq, engine.journal, engine.entries)
+        yield None
+
+    def _swap_one(self, key: str) -> None:
+        state = self._engine.state
+        self._wanted.discard(key)
+        fresh = self._refold.made.pop(key, None)
+        if fresh is None:
+            state.records.delete(key)
+        else:
+            record = state.records.touch(key)
+            for field in record.__struct_fields__:
+                setattr(record, field, getattr(fresh, field))
+            if isinstance(fresh, Leaf):
+                self._in_use.add(fresh.slot)
+        if key.startswith(keys.LEAF):
+            state.components.forget(key.removeprefix(keys.LEAF))
+
+    def _rewrite(self) -> None:
+        """In another thread."""
+        _, entries = opened_beside(self._engine)
+        self._engine.journal.rewrite(
+            {
+                seq: left if isinstance(left, bytes) else entries.encode_again(left)
+                for seq, left in self._gone.items()
+            }
+        )
+
+    def _expire(self) -> None:
+        """In another thread."""
+        self._derived = sum(expire(self._gone.keys()) for expire in self._engine.derived_expirers)
+
+    def _destroy(self) -> Turns:
         """Destroy the keys of which nothing is left."""
+        entries = self._engine.entries
         kept, lost = self._slots
-        in_use = {one.slot for key, one in self._refold.made.items() if key.startswith(keys.LEAF)}
-        doomed = sorted(lost - kept - in_use)
-        if doomed and entries.vault is not None:
-            entries.vault.destroy(doomed)
-            entries.forget(doomed, ())
-        return len(doomed)
+        doomed = sorted(lost - kept - self._in_use)
+        if not doomed or entries.vault is None:
+            return
+        for slots in entries.vault.by_file(doomed):
+            entries.vault.destroy(slots)
+            entries.forget(slots, ())
+            yield None
+        self._keys = len(doomed)
 
-    def _finish(self, derived: int, slots: int) -> Retired:
+    def _finish(self) -> None:
         took = round(perf_counter() - self._started, 3)
-        self.report = msgspec.structs.replace(self.report, derived_rows=derived, keys=slots, seconds=took)
+        self.report = msgspec.structs.replace(
+            self.report, derived_rows=self._derived, keys=self._keys, seconds=took
+        )
         if not self._dry_run:
             text = msgspec.json.format(msgspec.json.encode(self.report), indent=1)
             self._engine.entries.with_vault().keep_receipt(REPORT, text)
-        return self.report
 
 
 def _without(event: Event, names: Collection[str]) -> Event | bytes:

@@ -37,6 +37,8 @@ class SealedEntries:
         self.slot_of: Callable[[Identifier], int] = lambda identifier: -1
         self.skipped = 0
         """Entries that could not be read because they were erased, since the start."""
+        self.unfinished: set[int] = set()
+        """Places of tombstones whose erasure is under way: no checkpoint has seen it whole."""
         self._seal = seal
         self._sealer = None if vault is None else Sealer(vault)
         self._fresh: dict[Identifier, int] = {}
@@ -47,7 +49,8 @@ class SealedEntries:
         state has seen."""
         if self.vault is None:
             return {}
-        return {NEXT_SLOT: self.vault.next_slot, ERASURES: len(self.vault.tombstones)}
+        seen = min(self.unfinished, default=len(self.vault.tombstones))
+        return {NEXT_SLOT: self.vault.next_slot, ERASURES: seen}
 
     def keep_ready(self) -> None:
         """Have keys for a thousand new leaves on disk, so that commits need not wait for them. Two flushes,

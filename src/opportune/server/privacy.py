@@ -17,11 +17,13 @@ from opportune.events.rights import Right
 from opportune.server.body import body_of
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
 from opportune.server.decisions import wrong_shape
+from opportune.server.long_work import in_turns
 from opportune.server.pending import Pending
 from opportune.server.preference_links import DAYS, PreferenceLinks
 from opportune.server.service import Service
 
 log = logging.getLogger("opportune.privacy")
+_running: set[asyncio.Task[None]] = set()
 
 MOST_SUBJECTS = 5_000
 AUDITED: dict[Right, str] = {
@@ -86,13 +88,21 @@ def regulate(service: Service, call: Call) -> Reply:
     )
     service.audit.note(call.who, "person.erased", names, changed=True, erasure=erasing.id)
     erasing.begin()
-    asyncio.get_running_loop().run_in_executor(None, _finish, erasing)
+    carry_out(erasing)
     return json_reply(Regulated(erasing.id, "RUNNING"), 200, NO_STORE)
 
 
-def _finish(erasing: Erasing) -> None:
+def carry_out(erasing: Erasing) -> None:
+    """Do what is left of an erasure that was begun, beside everything else."""
+    task = asyncio.get_running_loop().create_task(carried_out(erasing))
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+async def carried_out(erasing: Erasing) -> None:
+    """What is left of an erasure that was begun."""
     try:
-        erasing.finish()
+        await in_turns(erasing.turns())
     except (OSError, OpportuneError) as error:
         log.error("erasure %s is not finished: %s", erasing.id, error)
         erasing.failure = str(error)

@@ -1,5 +1,4 @@
-"""What is done once a day: retention, also over HTTP (the journal is read in a thread, the rest is one turn),
-and publishing anonymous counts."""
+"""What is done once a day: retention, also over HTTP, and publishing anonymous counts."""
 
 from __future__ import annotations
 
@@ -16,6 +15,7 @@ from opportune.privacy.laplace import laplace
 from opportune.server.body import body_of
 from opportune.server.call import NO_STORE, Call, Reply, json_reply
 from opportune.server.decisions import wrong_shape
+from opportune.server.long_work import in_turns
 from opportune.server.service import Service
 
 log = logging.getLogger("opportune.privacy")
@@ -55,13 +55,13 @@ def state(service: Service, call: Call) -> Reply:
 async def drive(desk: RetentionDesk, retiring: Retiring) -> None:
     """One run to its end."""
     try:
-        await asyncio.to_thread(retiring.look)
-        found = desk.done(retiring)
+        await in_turns(desk.turns(retiring))
     except (OSError, OpportuneError) as error:
         log.error("retention is not finished: %s", error)
         desk.failed(str(error))
     else:
-        log.info("retention: %s events, %s s", sum(found.events.values()), found.seconds)
+        told = retiring.report
+        log.info("retention: %s events, %s s", sum(told.events.values()), told.seconds)
 
 
 async def watch_anonymous(desk: AnonymousDesk, every_s: float = LOOK_EVERY_S) -> None:

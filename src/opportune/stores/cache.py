@@ -15,6 +15,8 @@ from opportune.stores.disk import Bytes
 from opportune.stores.records import CheckpointWriter, RecordStore
 
 _ABSENT_REMEMBERED = 4_096
+_GONE: Any = object()
+"""Stands among the changed records for one that the next checkpoint deletes."""
 
 
 class Codec(Protocol):
@@ -110,14 +112,15 @@ class RecordCache:
         self._dirty[key] = record
         return record
 
-    def forget(self, key: str) -> bool:
-        """Let go of a record for good, changed or not; whether it was known. The owner sees to it that the
-        next checkpoint deletes it from the store, and begins that one before it looks the key up again. No
-        checkpoint may be under way."""
-        known = key in self._dirty or self._store.get(key.encode()) is not None
-        for held in (self._young, self._old, self._dirty, *self._leaving):
+    def delete(self, key: str) -> bool:
+        """Delete a record, changed or not; whether it was known. Nobody finds it from now on; the next
+        checkpoint deletes it from the store. 5 us."""
+        record = self._dirty.get(key, self._writing.get(key))
+        known = record is not _GONE if record is not None else self._store.get(key.encode()) is not None
+        for held in (self._young, self._old):
             held.pop(key, None)
-        self._absent.discard(key)
+        if known:
+            self._dirty[key] = _GONE
         return known
 
     def _find(self, key: str) -> Any | None:
@@ -125,6 +128,8 @@ class RecordCache:
         record = self._old.pop(key, None)
         if record is None:
             record = self._dirty.get(key, self._writing.get(key))
+            if record is _GONE:
+                return None
         if record is None:
             # An event asks twice for somebody new: at the door, and when it is folded.
             if key in self._absent:
@@ -163,7 +168,7 @@ class RecordCache:
         checks."""
         changed = {**self._writing, **self._dirty}
         for key, record in changed.items():
-            if key.startswith(prefix):
+            if key.startswith(prefix) and record is not _GONE:
                 yield key, self._codec_for(key).encode(record)
         for raw, data in self._store.items(prefix.encode()):
             key = raw.decode()
@@ -209,6 +214,11 @@ class Checkpoint:
         until = time.perf_counter() + budget_s
         codec_for = self._cache._codec_for
         for key, record in self._left:
+            if record is _GONE:
+                # The name of what was never written must not be written either.
+                if self._cache._store.get(key.encode()) is not None:
+                    self._writer.put(key.encode(), None)
+                continue
             self._writer.put(key.encode(), codec_for(key).encode(record))
             if record.offset > self.highest_offset:
                 self.highest_offset = record.offset

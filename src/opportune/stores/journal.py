@@ -43,6 +43,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._mutex = threading.Lock()
         self._flushing = threading.Lock()
+        self._rewriting = threading.Lock()
         self._waiting: list[tuple[int, list[bytes]]] = []
         self._in_flight: list[tuple[int, list[bytes]]] = []
         self._failure: OpportuneError | None = None
@@ -167,23 +168,27 @@ class Journal:
     def rewrite(self, replacements: Mapping[int, bytes]) -> int:
         """Put other bytes in the place of durable records, archived ones included; how many. Each file that
         has one of them is written anew and swapped by rename: after a crash it is the old one or the new.
-        For what must not stay on disk; ``flush`` waits meanwhile. O(bytes of those files)."""
-        done = 0
-        with self._flushing:
+        For what must not stay on disk. In any thread, one at a time; ``flush`` goes on meanwhile, for the
+        last segment is ended first. O(bytes of those files)."""
+        done, last = 0, max(replacements, default=0)
+        with self._rewriting:
             for segment in load_segments(self._disk, ARCHIVE):
-                segment.end = segment.first
                 done += self._rewrite(segment, replacements)
-            for at, segment in enumerate(self._segments):
-                if any(segment.first <= seq < segment.end for seq in replacements):
-                    if segment is self._segments[-1] and self._appender is not None:
-                        self._appender.close()
-                        self._appender = None
-                    done += self._rewrite(segment, replacements)
-                    fresh = Segment(self._disk, segment.first)
-                    fresh.walk(self._disk.size(fresh.path))
-                    if at + 1 < len(self._segments):
-                        fresh.save_index()
-                    self._segments = [*self._segments[:at], fresh, *self._segments[at + 1 :]]
+            with self._flushing:
+                if self._segments and last >= self._segments[-1].first:
+                    self._roll(self.durable_seq)
+                segments = self._segments[:-1]
+            for segment in segments:
+                if not any(segment.first <= seq < segment.end for seq in replacements):
+                    continue
+                # Who reads it by the index that it has must go on reading the old file.
+                segment.reader.size()
+                done += self._rewrite(segment, replacements)
+                fresh = Segment(self._disk, segment.first)
+                fresh.walk(self._disk.size(fresh.path))
+                fresh.save_index()
+                with self._flushing:
+                    self._segments = [fresh if one is segment else one for one in self._segments]
         return done
 
     def _rewrite(self, segment: Segment, replacements: Mapping[int, bytes]) -> int:

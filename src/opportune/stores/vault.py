@@ -38,7 +38,8 @@ _BLOCKS_HELD = 256
 class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):
     """``marks`` are keyed hashes of identifiers in hexadecimal; what they name and what was received up to
     ``at`` is gone. ``suppress``: whatever comes later is refused as well, until a later line with
-    ``lifted``. ``slots`` are the keys that were destroyed."""
+    ``lifted``. ``slots`` are the keys that were destroyed; ``before`` is the
+    number of the journal's first entry that is somebody new, 0 where that is not known."""
 
     id: str
     at: Millis
@@ -47,6 +48,7 @@ class Tombstone(msgspec.Struct, frozen=True, omit_defaults=True):
     suppress: bool = False
     lifted: bool = False
     slots: tuple[int, ...] = ()
+    before: int = 0
 
 
 class Vault:
@@ -130,6 +132,14 @@ class Vault:
                 touched.add(slot // BLOCK)
         for number in sorted(touched):
             self._write(number, self._blocks[number])
+
+    @staticmethod
+    def by_file(slots: Iterable[int]) -> list[list[int]]:
+        """The slots of one file together: each file takes two flushes."""
+        found: dict[int, list[int]] = {}
+        for slot in slots:
+            found.setdefault(slot // BLOCK, []).append(slot)
+        return list(found.values())
 
     def finish_destroying(self) -> None:
         """A crash may have come between a tombstone and the keys that it lists."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -53,13 +54,14 @@ class Business(msgspec.Struct, frozen=True):
 
 
 class Reports:
-    """Reports of one engine. :meth:`catch_up` belongs to the engine's thread; :meth:`report` and
-    :meth:`business` may run in any, each on its own connection."""
+    """Reports of one engine. :meth:`catch_up` belongs to the engine's thread; :meth:`report`,
+    :meth:`business` and what takes rows out may run in any, each on its own connection."""
 
     def __init__(self, engine: Engine, path: Path | None = None) -> None:
         self.engine = engine
         self._path = path
         self._tables: Tables | None = None
+        self._changing = threading.Lock()
         engine.derived_erasers.append(self.erase)
         engine.derived_expirers.append(self.expire)
 
@@ -78,8 +80,17 @@ class Reports:
         return self._tables
 
     def catch_up(self, most: int | None = None) -> int:
-        """Take in what the journal has on disk beyond what was taken in; how many entries, ``most`` at once.
-        What was archived before it could be read is gone for reports."""
+        """Take in what the journal has on disk beyond what was taken in; how many entries, ``most`` at once;
+        none while rows are being taken out. What was archived before it could be read is gone for
+        reports."""
+        if not self._changing.acquire(blocking=False):
+            return 0
+        try:
+            return self._catch_up(most)
+        finally:
+            self._changing.release()
+
+    def _catch_up(self, most: int | None) -> int:
         tables, journal = self.tables, self.engine.journal
         start = max(tables.reached, journal.first_seq)
         if start >= journal.durable_seq:
@@ -96,17 +107,20 @@ class Reports:
             lambda identifier: standing(members(identifier)).may(Use.MEASURE),
         )
 
-    def erase(self, identifiers: Sequence[str]) -> int:
-        """Take people out of the tables; how many rows they had. On the engine's thread."""
+    def erase(self, identifiers: Sequence[str], before: int) -> int:
+        """Take people out of the tables, as far as rows come from ``before`` an entry; how many they had. In
+        any thread."""
         if self._tables is None and (self._path is None or not self._path.is_file()):
             return 0
-        return self.tables.erase(identifiers)
+        with self._changing:
+            return self.tables.erase(identifiers, before)
 
     def expire(self, seqs: Collection[int]) -> int:
-        """Take rows of journal entries that are past their time out of the tables. On the engine's thread."""
+        """Take rows of journal entries that are past their time out of the tables. In any thread."""
         if self._tables is None and (self._path is None or not self._path.is_file()):
             return 0
-        return self.tables.expire(seqs)
+        with self._changing:
+            return self.tables.expire(seqs)
 
     def list(self) -> list[dict[str, Any]]:
         """Every experiment as it is declared and as it stands."""

@@ -209,9 +209,10 @@ class Tables:
     def _is_empty(self, table: str) -> bool:
         return self.connection.execute(f"select 1 from {table} limit 1").fetchone() is None
 
-    def erase(self, identifiers: Iterable[str]) -> int:
-        """Take out every row of these leaves, for good; how many rows there were."""
-        connection = self.connection
+    def erase(self, identifiers: Iterable[str], before: int = 1 << 62) -> int:
+        """Take out every row of these leaves that comes from an entry ``before`` this one, for good; how many
+        rows there were."""
+        connection = self.connection.cursor()
         leaves = [self.key_of(identifier) for identifier in identifiers]
         connection.execute("begin")
         try:
@@ -220,8 +221,9 @@ class Tables:
                 ("exposures", "leaf"), ("exposures", "unit"), ("events", "leaf"), ("held_exposures", "leaf"),
                 ("held_exposures", "unit"), ("held_events", "leaf"), ("people", "leaf"), ("people", "person"),
             ):  # fmt: skip
+                some = "" if table == "people" else f" and seq < {int(before)}"
                 told = connection.execute(
-                    f"delete from {table} where {column} in (select unnest(?::ubigint[]))", [leaves]
+                    f"delete from {table} where {column} in (select unnest(?::ubigint[])){some}", [leaves]
                 ).fetchone()
                 rows += int(told[0])
             connection.execute("commit")
@@ -233,7 +235,7 @@ class Tables:
 
     def expire(self, seqs: Collection[int]) -> int:
         """Take out the rows of these journal entries; how many rows there were."""
-        connection = self.connection
+        connection = self.connection.cursor()
         connection.register("past", {"seq": np.fromiter(seqs, np.int64, len(seqs))})
         rows = 0
         try:
