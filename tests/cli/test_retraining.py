@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Opportune
 
-from opportune.cli.retraining import retrain_forever, run_quietly, train_command
+from opportune.cli.retraining import propose_command, retrain_forever, run_quietly, train_command
 from opportune.cli.training import seconds_of
 from opportune.errors import InvalidRequest
 
@@ -52,6 +52,15 @@ def test_what_a_failed_training_said_is_logged(
     with caplog.at_level(logging.WARNING, "opportune.models"):
         assert asyncio.run(run_quietly(command)) == 1
     assert "too little history" in caplog.text
+
+
+def test_looking_for_likely_people_says_what_it_lacks(
+    data: Path, opportune: Opportune, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "opportune.models"):
+        assert asyncio.run(run_quietly(propose_command(data, None))) == 1
+    assert "identity ended with 1: " in caplog.text
+    assert "run 'opportune identity train' first" in " ".join(caplog.text.split())
 
 
 def test_spans_of_time() -> None:

@@ -202,6 +202,17 @@ def test_secrets_are_in_no_log_and_on_no_page(
         assert secret not in told
 
 
+def test_administrators_see_which_claims_give_which_role(desk: Desk, theirs: FakeProvider) -> None:
+    theirs.claims["groups"] = ["shop-admins"]
+    desk.visitor.get(theirs.consent(desk.start()))
+    page = desk.visitor.get("/console/access").text
+    assert "People whom Example knows" in page
+    assert "a verified address at example.org" in page
+    assert SECRET not in page
+    told = desk.visitor.get("/console/access.json").json()["provider"]
+    assert [rule["role"] for rule in told["roles"]] == ["administrator", "viewer"]
+
+
 def test_without_a_provider_there_is_no_such_page(desk: Desk) -> None:
     sessions = Sessions(KEYS, desk.clock, {})
     plain = Client(create_console(desk._engine, sessions))

@@ -25,6 +25,7 @@ placements:
     sources: [{source: popular}]
     features: [spent]
     likely: DIAL
+    budget_ms: {total: 60000, candidates: 60000, rank: 60000, policy: 60000, content: 60000}
     rules: [{pin: i9, rank: 3, segment: rich}]
 """
 SEGMENTS = "segments: [{name: rich, when: {spent: {gte: 100}}, likely: DIAL}]"
@@ -322,3 +323,31 @@ def test_from_training_to_a_decision(tmp_path: Path, clock: FixedClock) -> None:
         assert likely["probability"] > 0.95
         assert {"birthday", "postcode"} <= {step["column"] for step in likely["evidence"] if step["bits"] > 0}
         assert shown(engine, anonymous_id="a020") == CERTAIN, "that one has not spent anything"
+
+
+def test_the_person_is_told_too(engine: Engine) -> None:
+    from opportune.access.audit import Unaudited
+    from opportune.console.preferences import Preferences
+    from opportune.server.preference_links import PreferenceLinks
+
+    ask(engine)
+    page = Preferences(engine, PreferenceLinks("sk", engine.clock), Unaudited()).told("anonymous_id:a1")
+    assert page["seen"]
+    assert all(one["why"].endswith("what somebody did who is probably you") for one in page["seen"])
+    ask(engine, user_id="x0-0")
+    page = Preferences(engine, PreferenceLinks("sk", engine.clock), Unaudited()).told("user_id:x0-0")
+    assert not any("probably you" in one["why"] for one in page["seen"])
+
+
+def test_an_erasure_that_a_crash_cuts_short_leaves_no_proposals(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(*about: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("opportune.engine.erasure.forget", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        engine.erase("user_id:ada")
+    assert engine.data_dir is not None
+    assert LikelyStore(engine.data_dir).version(PROPOSALS) is None
+    monkeypatch.undo()

@@ -1,4 +1,5 @@
-"""Training again and again in a process of its own, so that serving is not touched."""
+"""Work that is done again and again in a process of its own, so that serving is not touched: training, and
+looking for people who are likely one."""
 
 from __future__ import annotations
 
@@ -33,6 +34,12 @@ def train_command(
     return found
 
 
+def propose_command(data_dir: Path, workspace: Path | None) -> list[str]:
+    """The command that looks for people who are likely one, at the lowest priority."""
+    found = [sys.executable, "-c", _CHILD, "identity", "propose", "--data-dir", str(data_dir), "--json"]
+    return found if workspace is None else [*found, "--workspace", str(workspace)]
+
+
 async def run_quietly(command: list[str]) -> int:
     """Run it to its end; log what it said when it failed. When this is cancelled, so is it."""
     import asyncio
@@ -47,16 +54,17 @@ async def run_quietly(command: list[str]) -> int:
         raise
     code = process.returncode or 0
     if code:
-        log.warning("training ended with %d: %s", code, said.decode("utf-8", "replace").strip()[-500:])
+        told = said.decode("utf-8", "replace").strip()[-500:]
+        log.warning("%s ended with %d: %s", command[3], code, told)
     else:
-        log.info("trained again")
+        log.info("%s: done again", command[3])
     return code
 
 
 async def retrain_forever(
     command: list[str], every_s: float, run: Callable[[list[str]], Awaitable[int]] = run_quietly
 ) -> None:
-    """Wait, train, wait again; a training that fails is logged, and the next one comes."""
+    """Wait, run, wait again; a run that fails is logged, and the next one comes."""
     import asyncio
 
     while True:

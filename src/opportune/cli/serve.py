@@ -10,7 +10,7 @@ import click
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.output import console
-from opportune.cli.retraining import retrain_forever, train_command
+from opportune.cli.retraining import propose_command, retrain_forever, train_command
 from opportune.cli.serving import CONSOLE, announce_keys, console_mount, preferences_mount, watch_guardrails
 from opportune.cli.target import open_engine
 from opportune.cli.training import seconds_of
@@ -56,6 +56,11 @@ from opportune.errors import InvalidRequest
 )
 @click.option(
     "--retrain-promote", is_flag=True, help="Make it live when it beats the live one by more than chance."
+)
+@click.option(
+    "--propose-every",
+    default="",
+    help="Look for people who are likely one so often (1h, 1d), in a process of its own; needs weights.",
 )
 @click.option(
     "--role",
@@ -109,6 +114,7 @@ def command(
     retrain_drift: float | None,
     retrain_placement: str,
     retrain_promote: bool,
+    propose_every: str,
     role: str | None,
     cluster: Path | None,
     key_rate: float,
@@ -151,6 +157,7 @@ def command(
         )  # fmt: skip
         return
     retrain_s = seconds_of(retrain_every, "--retrain-every") if retrain_every else 0.0
+    propose_s = seconds_of(propose_every, "--propose-every") if propose_every else 0.0
     every = int(checkpoint_every * 1000)
     with open_engine(data_dir, workspace, create=True, warm=True, checkpoint_every=every) as engine:
         keys = load_keys(data_dir)
@@ -176,6 +183,9 @@ def command(
                     data_dir, workspace, retrain_placement, retrain_drift, promote=retrain_promote
                 )
                 watching.append(loop.create_task(retrain_forever(training, retrain_s)))
+            if propose_s:
+                proposing = propose_command(data_dir, workspace)
+                watching.append(loop.create_task(retrain_forever(proposing, propose_s)))
 
         mounts = (
             []

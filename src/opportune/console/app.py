@@ -250,13 +250,14 @@ class _Console:
         }
 
     def _access(self, query: Mapping[str, str]) -> dict[str, Any]:
-        now, roster = self.desk.clock(), self.sessions.roster
+        now, roster, provider = self.desk.clock(), self.sessions.roster, self.sessions.provider
         return {
             "now": now,
             "made": "",
             "roles": [{"name": role.value, "scopes": names_of(scopes)} for role, scopes in ROLES.items()],
             "keys": [] if roster is None else [key.shown(now) for key in roster.list_keys()],
             "users": [] if roster is None else [user.shown() for user in roster.list_users()],
+            "provider": None if provider is None else msgspec.to_builtins(provider.rules),
         }
 
     async def create_key(self, request: Request, form: Form) -> Response:

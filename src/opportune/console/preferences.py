@@ -150,11 +150,10 @@ class Preferences:
                 if item in found or item in dismissed:
                     continue
                 reason = record.reasons[which[at]].text if at < len(which) else ""
-                found[item] = {
-                    "item_id": item,
-                    "name": self._name(item),
-                    "why": reason or "our recommendation",
-                }
+                why = reason or "our recommendation"
+                if record.likely is not None:
+                    why += "; we also looked at what somebody did who is probably you"
+                found[item] = {"item_id": item, "name": self._name(item), "why": why}
                 if len(found) == MOST_ITEMS:
                     return list(found.values())
         return list(found.values())

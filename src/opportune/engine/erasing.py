@@ -74,6 +74,9 @@ class Erasing:
         self._members = members
         self._patterns = needles(members)
         self._slots = {slot for name in members if (slot := state.leaf(name).slot) >= 0}
+        if engine.data_dir is not None:
+            # Before the tombstone: a start that finishes what a crash cut short does not know this folder.
+            LikelyStore(engine.data_dir).forget()
         at = engine.clock()
         marks = tuple([vault.pseudonym(name).hex() for name in members])
         self._stone = Tombstone(
@@ -88,8 +91,6 @@ class Erasing:
         entries.unfinished.add(self._place)
         vault.record(self._stone)
         removed = engine.forget(members)
-        if engine.data_dir is not None:
-            LikelyStore(engine.data_dir).forget()
         self.receipt = Receipt(
             id=self.id,
             state="INITIALIZED",
