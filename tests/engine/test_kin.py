@@ -345,7 +345,7 @@ def test_an_erasure_that_a_crash_cuts_short_leaves_no_proposals(
     def power_cut(*about: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("opportune.engine.erasure.forget", power_cut)
+    monkeypatch.setattr("opportune.stores.vault.Vault.record", power_cut)
     with pytest.raises(KeyboardInterrupt):
         engine.erase("user_id:ada")
     assert engine.data_dir is not None
