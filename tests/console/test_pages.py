@@ -15,6 +15,7 @@ from opportune.access.audit import AuditLog
 from opportune.access.roster import Roster
 from opportune.clock import FixedClock
 from opportune.console import create_console
+from opportune.engine.minimising import Declared, LiveInputs, Minimisation
 from opportune.identity.likely import Proposal
 from opportune.recommend.rank_features import FEATURES, no_items
 from opportune.recommend.rank_signals import RankSignals
@@ -35,6 +36,8 @@ PAGES = [
     "/placements",
     "/experiments",
     "/models",
+    "/minimise",
+    "/anonymous",
     "/audit",
     "/access",
 ]
@@ -449,3 +452,25 @@ def test_the_models_and_what_the_shadow_found(console: Client, seen: Seen) -> No
     ):
         assert text in page, text
     assert console.get("/models.json").json()["models"][0]["versions"][0]["shadow"]["compared"] == 10
+
+
+def test_what_is_kept_and_what_reads_it(console: Client, seen: Seen) -> None:
+    told = console.get("/minimise.json").json()
+    assert told["unread"] == sum(not one["read_by"] for one in told["declared"]) > 0
+    assert "No model is live" in console.get("/minimise").text
+    gain = {"idle_days": 0.75, "spend <30d>": 0.25, "views": 0.0}
+    seen.engine.minimisation = lambda: Minimisation(  # type: ignore[method-assign]  # a report with a model in it
+        (
+            Declared("feature", "views", (), (), 0.0),
+            Declared("feature", "idle", ("score buy",), ("idle_hours",), 0.75),
+            Declared("trait", "city", ()),
+        ),
+        (LiveInputs("buy", "b1", tuple(gain), ("idle_days", "spend <30d>"), ("price",), gain),),
+    )
+    page = console.get("/minimise").text
+    for text in (
+        "What buy gains from, share of the gain", "75.0", "spend &lt;30d&gt;", "answers the same without 1",
+        "added nothing that is sure: price", "score buy", "given to none", "idle_hours",
+    ):  # fmt: skip
+        assert text in page, text
+    assert console.get("/minimise.json").json()["no_gain"] == ["views"]

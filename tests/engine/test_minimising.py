@@ -146,6 +146,33 @@ def test_the_live_ranker_says_what_it_does_without(tmp_path: Path) -> None:
     assert live_inputs(tmp_path, None) == []
     rankers.record(rankers.registry().promote("r1", 2, "live"))
     assert live_inputs(tmp_path, None) == [
-        LiveInputs("the ranker", "r1", ("age", "idle", "price"), ("age", "price"), ("popularity and trend",))
+        LiveInputs(
+            "the ranker",
+            "r1",
+            ("age", "idle", "price"),
+            ("age", "price"),
+            ("popularity and trend",),
+            {"age": 0.3, "idle": 0.0, "price": 0.7},
+        )
     ]
     assert live_inputs(tmp_path, None)[0].unused == ("idle",)
+
+
+def test_what_models_gain_from(folder: Path) -> None:
+    """Four splits: 6 + 2 on the orders, 2 on what was spent; nobody ever split on how long they were away."""
+    gained = {0: "6", 1: "2"}
+    text = propensity(0, 1, 0).decode()
+    for column, gain in gained.items():
+        old, new = f"split_feature={column}\\n", f"split_feature={column}\\nsplit_gain={gain}\\n"
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "buy.json").write_text(text)
+    report = minimisation(load_workspace(folder), live_inputs(folder.parent / "data", folder))
+    (will_buy, loyal) = report.models
+    assert will_buy.gain == {"orders_all": 12 / 14, "spend": 2 / 14, "idle": 0.0}
+    assert loyal.gain == {}
+    told = {one.name: one.gain for one in report.declared}
+    assert (told["orders"], told["spend"], told["idle"]) == (12 / 14, 2 / 14, 0.0)
+    assert (told["views"], told["city"]) == (None, None), "given to no model"
+    assert [one.name for one in report.no_gain] == ["idle"]
+    assert report.told()["no_gain"] == ["idle"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from opportune.cli import options
 from opportune.cli.app import Examples
@@ -29,28 +28,24 @@ def minimise(data_dir: Path, workspace: Path | None, as_json: bool) -> None:
     Read from the definitions and from the models that are live; works while a server has the folder open.
     """
     from opportune.cli.training import rankers_of
-    from opportune.engine.alike import CONTACTS
-    from opportune.engine.minimising import live_inputs, minimisation
+    from opportune.engine.minimising import report_of
     from opportune.engine.workspace import load_workspace
-    from opportune.identity.matching.model import MatchModel
-    from opportune.stores.likely import MODEL, LikelyStore
 
     rankers_of(data_dir)  # says what is wrong when there is no such folder
-    matching = LikelyStore(data_dir).read(MODEL, MatchModel)
-    matched = [] if matching is None else [c.column.name for c in matching.columns]
-    found = minimisation(
-        load_workspace(workspace),
-        live_inputs(data_dir, workspace),
-        [name for name in matched if name not in CONTACTS],
-    )
+    found = report_of(load_workspace(workspace), data_dir, workspace)
     if as_json:
-        models = [{**msgspec.to_builtins(one), "unused": one.unused} for one in found.models]
-        print_json({"declared": found.declared, "models": models, "unread": len(found.unread)})
+        print_json(found.told())
         return
     print_table(
-        ("", "name", "read by", "but not"),
+        ("", "name", "read by", "but not", "share of gain"),
         [
-            (one.kind, one.name, ", ".join(one.read_by) or "nothing", ", ".join(one.unread))
+            (
+                one.kind,
+                one.name,
+                ", ".join(one.read_by) or "nothing",
+                ", ".join(one.unread),
+                "" if one.gain is None else f"{one.gain:.1%}",
+            )
             for one in found.declared
         ],
     )
@@ -61,4 +56,7 @@ def minimise(data_dir: Path, workspace: Path | None, as_json: bool) -> None:
         )
         if model.no_gain:
             click.echo(f"  on held-out cases these added nothing that is sure: {', '.join(model.no_gain)}")
+    if found.no_gain:
+        names = ", ".join(one.name for one in found.no_gain)
+        click.echo(f"given to live models, and none gains from them: {names}")
     click.echo(f"{len(found.unread)} of {len(found.declared)} are read by nothing that the engine does")

@@ -102,6 +102,7 @@ class _Console:
         self.pages.filters.update(
             moment=words.moment, iso=words.iso, ago=words.ago, value=words.value, feature=words.feature,
             plain=words.plain, pretty=words.pretty, path=lambda text: quote(text, safe=":"),
+            percent=lambda row: (row[0], 100 * row[1]),
             number=charts.number, shorten=identity_graph.shorten, zip_with=_zip,
         )  # fmt: skip
         self.app = Starlette(
@@ -131,6 +132,7 @@ class _Console:
             *self._page("/placements", "placements", "reports", desk.placements),
             *self._page("/experiments", "experiments", "reports", desk.experiments),
             *self._page("/anonymous", "anonymous", "reports", desk.anonymous),
+            *self._page("/minimise", "minimise", "reports", desk.minimise),
             *self._page("/models", "models", "reports", desk.models),
             *self._report("/experiments/{key}", "experiment", "reports", self._experiment),
             *self._entry("/bandits", "bandit", "reports", desk.bandit),

@@ -16,6 +16,7 @@ from opportune.console.proposals import waiting
 from opportune.console.pulse import Pulse
 from opportune.engine.admission import Admission
 from opportune.engine.anonymous_desk import AnonymousDesk
+from opportune.engine.minimising import Minimisation
 from opportune.engine.rights import Rights
 from opportune.engine.state import State
 from opportune.engine.workspace import Workspace
@@ -65,6 +66,8 @@ class Engine(Protocol):
     def status(self) -> dict[str, Any]: ...
 
     def models(self) -> list[dict[str, Any]]: ...
+
+    def minimisation(self) -> Minimisation: ...
 
     def simulated(self, experiment: str) -> Simulated | None: ...
 
@@ -257,6 +260,10 @@ class Desk:
             "definitions": self.engine.workspace.revision,
             "experiments": listed(self.engine.workspace.experiments, self.engine.state.switches),
         }
+
+    def minimise(self, query: Query) -> dict[str, Any]:
+        """What is declared about people, and what reads it and gains from it."""
+        return self.engine.minimisation().told()
 
     def anonymous(self, query: Query) -> dict[str, Any]:
         """People who refuse, counted."""

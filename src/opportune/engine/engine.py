@@ -41,6 +41,7 @@ from opportune.engine.holdings import holdings
 from opportune.engine.kin import kin_of
 from opportune.engine.live_models import LiveVersions
 from opportune.engine.loading import load
+from opportune.engine.minimising import Minimisation, minimisation, report_of
 from opportune.engine.model_list import model_list
 from opportune.engine.models import Models
 from opportune.engine.queries import Queries
@@ -143,6 +144,7 @@ class Engine(Queries):
             checkpoint_every=checkpoint_every,
         )
         engine.data_dir = Path(data_dir)
+        engine.workspace_dir = None if workspace is None else Path(workspace)
         engine._served = Served(data_dir, definitions)
         engine._live = partial(LiveVersions, data_dir, definitions.live)
         engine._follow_models()
@@ -169,6 +171,7 @@ class Engine(Queries):
         person's own session never lags. With 0 every decision has the models catch up first: 0.1 ms where
         events keep coming."""
         self.data_dir: Path | None = None
+        self.workspace_dir: Path | None = None
         self._erasures: dict[str, Erasing] = {}
         self.retention = RetentionDesk(self)
         self.rights = Rights(self)
@@ -578,6 +581,13 @@ class Engine(Queries):
             return []
         shadow = self._served.shadow
         return model_list(self._served.data_dir, None if shadow is None else shadow.found)
+
+    def minimisation(self) -> Minimisation:
+        """What is declared about people, what reads it and what live models gain from it; see
+        :mod:`opportune.engine.minimising`. Reads the folder: some milliseconds a model."""
+        if self.data_dir is None:
+            return minimisation(self.workspace)
+        return report_of(self.workspace, self.data_dir, self.workspace_dir)
 
     def _follow_models(self) -> None:
         """Sources and scores of the state that was just loaded have no model yet."""

@@ -8,40 +8,49 @@ this counts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from opportune.config.definitions import load
+from opportune.engine.alike import CONTACTS
 from opportune.engine.rankers import Rankers
 from opportune.engine.versions import Versions
 from opportune.engine.workspace import SCORES, Workspace
+from opportune.identity.matching.model import MatchModel
 from opportune.learn.inputs import inputs_of
 from opportune.learn.scores import LIVE, MODEL, ScoreSet
+from opportune.stores.likely import MODEL as MATCH_MODEL
+from opportune.stores.likely import LikelyStore
 
 TRAITS = "traits"
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """Something kept about people. ``unread``: of a feature that is read, its values that are not."""
+    """Something kept about people. ``unread``: of a feature that is read, its values that are not. ``gain``:
+    the largest share that a live model gains from it, 0 where models are given it in vain, None where none
+    is given it or says."""
 
     kind: Literal["feature", "session feature", "score", "trait"]
     name: str
     read_by: tuple[str, ...]
     unread: tuple[str, ...] = ()
+    gain: float | None = None
 
 
 class LiveInputs(msgspec.Struct, frozen=True):
     """A model that answers now: what it is given, and what of it changes any of its answers. ``no_gain``:
-    groups of features that training found worth nothing on held-out cases, where it asked."""
+    groups of features that training found worth nothing on held-out cases, where it asked; ``gain``: the
+    share of the gain of each input, where the model says."""
 
     model: str
     version: str
     given: tuple[str, ...]
     used: tuple[str, ...]
     no_gain: tuple[str, ...] = ()
+    gain: Mapping[str, float] = {}
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -59,6 +68,21 @@ class Minimisation(msgspec.Struct, frozen=True):
     def unread(self) -> tuple[Declared, ...]:
         return tuple(one for one in self.declared if not one.read_by)
 
+    @property
+    def no_gain(self) -> tuple[Declared, ...]:
+        """What live models are given and none gains from."""
+        return tuple(one for one in self.declared if one.gain == 0)
+
+    def told(self) -> dict[str, Any]:
+        """As plain values, for people and programs."""
+        models = [{**msgspec.to_builtins(one), "unused": list(one.unused)} for one in self.models]
+        return {
+            "declared": msgspec.to_builtins(self.declared),
+            "models": models,
+            "unread": len(self.unread),
+            "no_gain": [one.name for one in self.no_gain],
+        }
+
 
 def minimisation(
     workspace: Workspace, models: Sequence[LiveInputs] = (), matched: Collection[str] = ()
@@ -73,11 +97,14 @@ def minimisation(
         if readers.get(model.model):
             for path in model.used:
                 readers[_root(path)].append(f"score {model.model}")
-    declared = [Declared("score", name, _once(readers[name])) for name in workspace.scores]
+    declared = [
+        Declared("score", name, _once(readers[name]), gain=_gain((name,), models))
+        for name in workspace.scores
+    ]
     for feature in workspace.features.of("person"):
         read_by = _once(reader for output in feature.outputs for reader in readers[output])
         unread = tuple(output for output in feature.outputs if read_by and not readers[output])
-        declared.append(Declared("feature", feature.name, read_by, unread))
+        declared.append(Declared("feature", feature.name, read_by, unread, _gain(feature.outputs, models)))
         if read_by:
             for path in (feature.value, *feature.where):
                 readers[_root(path)].append(f"feature {feature.name}")
@@ -110,15 +137,37 @@ def live_inputs(data_dir: Path, workspace: Path | None) -> list[LiveInputs]:
             else:
                 version, data = score.model, (scores.parent / score.model).read_bytes()
             inputs = inputs_of(score, data)
-            found.append(LiveInputs(score.name, version, inputs.given, inputs.used))
+            found.append(LiveInputs(score.name, version, inputs.given, inputs.used, gain=inputs.gain))
     rankers = Rankers(data_dir)
     ranker = rankers.registry().live
     if ranker is not None:
         info = rankers.info(ranker)
         used = tuple(name for name in info.features if info.importance.get(name, 0) > 0)
         no_gain = tuple(group for group, told in info.ablation.items() if not told["pays"])
-        found.append(LiveInputs("the ranker", ranker, tuple(info.features), used, no_gain))
+        gain = {name: info.importance.get(name, 0.0) for name in info.features} if info.importance else {}
+        found.append(LiveInputs("the ranker", ranker, tuple(info.features), used, no_gain, gain))
     return found
+
+
+def _gain(outputs: Iterable[str], models: Sequence[LiveInputs]) -> float | None:
+    """The largest share of a model's gain that these values have together."""
+    named = frozenset(outputs)
+    shares = [
+        sum(model.gain.get(path, 0.0) for path in of_these)
+        for model in models
+        if model.gain and (of_these := [path for path in model.given if _root(path) in named])
+    ]
+    return max(shares, default=None)
+
+
+def report_of(workspace: Workspace, data_dir: Path, folder: Path | None) -> Minimisation:
+    """The report of a data folder and the workspace in ``folder``, as they are now. Reads the files of live
+    models: some milliseconds each. Raises :class:`InvalidDefinition`, Corrupt."""
+    matching = LikelyStore(data_dir).read(MATCH_MODEL, MatchModel)
+    compared = [] if matching is None else [column.column.name for column in matching.columns]
+    return minimisation(
+        workspace, live_inputs(data_dir, folder), [name for name in compared if name not in CONTACTS]
+    )
 
 
 def _asked(workspace: Workspace) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,10 +16,12 @@ from opportune.recommend.tree_text import parse_forest
 
 class Inputs(msgspec.Struct, frozen=True):
     """Paths into the features of a person, in the model's order. What is ``given`` and not ``used`` has never
-    split a tree and has no slope: the model answers the same without it."""
+    split a tree and has no slope: the model answers the same without it. ``gain`` is the share of the loss
+    that splits on each took away in training, where the model's file says so."""
 
     given: tuple[str, ...]
     used: tuple[str, ...]
+    gain: dict[str, float] = {}
 
 
 class _Kind(msgspec.Struct):
@@ -32,7 +34,7 @@ def inputs_of(score: Score, data: bytes) -> Inputs:
         kind = msgspec.json.decode(data, type=_Kind).kind
         if kind == "propensity":
             propensity = msgspec.json.decode(data, type=PropensityModel)
-            return _inputs(propensity.features, _splits(propensity.forest))
+            return _inputs(propensity.features, _splits(propensity.forest), _gains([propensity.forest]))
         if kind == "uplift":
             uplift = msgspec.json.decode(data, type=UpliftModel)
             used: set[int] = set()
@@ -40,7 +42,8 @@ def inputs_of(score: Score, data: bytes) -> Inputs:
                 used |= _splits(part.forest) if part.forest else set()
                 if part.line is not None:
                     used |= {at for at, slope in enumerate(part.line.slope) if slope}
-            return _inputs(uplift.features, used)
+            forests = [part.forest for part in uplift.parts if part.forest]
+            return _inputs(uplift.features, used, _gains(forests))
         buying = msgspec.json.decode(data, type=BuyingModel)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise InvalidDefinition(
@@ -52,9 +55,30 @@ def inputs_of(score: Score, data: bytes) -> Inputs:
     return Inputs(tuple(asked), tuple(asked))
 
 
-def _inputs(features: Sequence[str], used: set[int]) -> Inputs:
+def _inputs(features: Sequence[str], used: set[int], gains: Mapping[int, float]) -> Inputs:
     # An uplift's trees may have one column more than there are features: the treatment.
-    return Inputs(tuple(features), tuple(name for at, name in enumerate(features) if at in used))
+    of_features = {name: gains.get(at, 0.0) for at, name in enumerate(features)}
+    whole = sum(of_features.values())
+    return Inputs(
+        tuple(features),
+        tuple(name for at, name in enumerate(features) if at in used),
+        {name: gain / whole for name, gain in of_features.items()} if whole > 0 else {},
+    )
+
+
+def _gains(forests: Iterable[str]) -> dict[int, float]:
+    """Column -> the sum of ``split_gain`` over the splits on it."""
+    found: dict[int, float] = {}
+    for forest in forests:
+        columns: list[str] = []
+        for line in forest.splitlines():
+            name, _, values = line.partition("=")
+            if name == "split_feature":
+                columns = values.split()
+            elif name == "split_gain":
+                for column, gain in zip(columns, values.split(), strict=False):
+                    found[int(column)] = found.get(int(column), 0.0) + max(float(gain), 0.0)
+    return found
 
 
 def _splits(forest: str) -> set[int]:
