@@ -208,7 +208,8 @@ def number(item_id: str) -> int:
 
 
 def test_what_the_earlier_visits_say_of_a_candidate() -> None:
-    past = past_of({HISTORY: EARLIER}, number, NOW)
+    told_in_any_order = dict(sorted(EARLIER.items()))
+    past = past_of({HISTORY: told_in_any_order}, number, NOW)
     assert past.item.tolist() == [1, 3, 2]  # nobody numbers the fourth
     groups = np.array([-1, 7, 7, 8, 8], np.int32)
     brands, prices = np.array([0, 0, 0, 1, 1], np.int32), np.array([0, 10, 20, 0, 60], np.float32)

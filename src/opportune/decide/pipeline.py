@@ -403,7 +403,7 @@ class _Slot:
     def _features(self, person: PersonView) -> dict[str, Any]:
         """The features that the placement names and what rankers look at, as the person has them now.
         Nothing asked for costs nothing; features cost one read of the profile, 5 to 15 us a request, and the
-        earlier visits 10 us."""
+        earlier visits a sixth of the whole decision, with the record and the ranker's work."""
         kept = self._of_profile(person)
         if HISTORY in self.world.reads:
             nothing: dict[str, list[Any]] = {}

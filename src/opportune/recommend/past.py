@@ -3,6 +3,7 @@ arrays by item number."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.clock import Millis
-from opportune.profiles.history import HISTORY
+from opportune.profiles.history import COLUMNS, HISTORY
 
 KIND, TOUCHES, VISITS, AGO, AGE_S, BOUGHT_S = range(6)
 """The rows of :attr:`Past.known`."""
-
-_ROWS = ("kind", "touches", "visits", "ago", "last", "bought")
 
 
 class Past(NamedTuple):
@@ -32,16 +31,21 @@ NO_PAST = Past(np.zeros(0, np.int32), np.zeros((6, 0), np.float32))
 
 def past_of(features: Mapping[str, Any], number: Callable[[str], int], now: Millis) -> Past:
     """The :data:`~opportune.profiles.history.HISTORY` among a person's features as of ``now``; items that the
-    catalogue does not ``number`` are left out. 12 us for 20 items."""
+    catalogue does not ``number`` are left out. 8 us for 16 items."""
     history = features.get(HISTORY)
     if not history:
         return NO_PAST
-    numbers = [number(item_id) for item_id in history["item"]]
-    known = np.array([history[name] for name in _ROWS], np.float64)
-    never = known[BOUGHT_S] <= 0.0
-    known[AGE_S:] = np.maximum(now - known[AGE_S:], 0.0) / 1000.0
-    known[BOUGHT_S, never] = np.nan
-    item = np.array(numbers, np.int32)
-    if min(numbers) < 0:
-        item, known = item[item >= 0], known[:, item >= 0]
-    return Past(item, known.astype(np.float32, order="C"))
+    numbers: list[int] = []
+    rows: list[tuple[float, ...]] = []
+    columns = [history[name] for name in COLUMNS]
+    for item_id, kind, touches, visits, ago, last, bought in zip(*columns, strict=True):
+        found = number(item_id)
+        if found >= 0:
+            since_bought = max(now - bought, 0) / 1000 if bought > 0 else math.nan
+            numbers.append(found)
+            rows.append((kind, touches, visits, ago, max(now - last, 0) / 1000, since_bought))
+    if not rows:
+        return NO_PAST
+    # Two calls of numpy, whose cold code costs a decision more than the loop does.
+    known = np.array([*zip(*rows, strict=True)], np.float32)
+    return Past(np.array(numbers, np.int32), known)
