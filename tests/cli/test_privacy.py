@@ -7,7 +7,9 @@ import pytest
 from tests.cli.conftest import Opportune
 
 from opportune import Engine
+from opportune.access.audit import AuditLog
 from opportune.clock import FixedClock
+from opportune.warehouse.tables import key_of
 
 
 @pytest.fixture
@@ -140,7 +142,26 @@ def test_what_nothing_reads_is_listed(opportune: Opportune, data: Path, tmp_path
     assert (found["unread"], found["models"]) == (2, [])
     assert found["declared"][-1] == {
         "kind": "feature", "name": "views", "read_by": ["segment keen"], "unread": ["views_30d"],
+        "gain": None,
     }  # fmt: skip
+
+
+def test_whom_a_pseudonym_stands_for_is_told_with_the_vault_and_noted(
+    opportune: Opportune, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    with Engine.open(data) as engine:
+        engine.ingest([{"type": "track", "event": "x", "userId": "u7", "anonymousId": "a7"}])
+        engine.checkpoint()
+        key = engine.entries.with_vault().row_key
+    told = opportune("privacy", "who", str(key_of("anonymous_id:a7", key)), "--data-dir", data)
+    assert (told.code, told.out) == (0, "anonymous_id:a7\n")
+    [entry] = AuditLog(data).newest(about="anonymous_id:a7")
+    assert (entry.who, entry.did) == ("command line", "pseudonym.read")
+    unknown = opportune("privacy", "who", str(key_of("anonymous_id:a7")), "--data-dir", data)
+    assert unknown.code != 0
+    assert "nobody is known by this pseudonym" in unknown.err
+    assert len(AuditLog(data).newest()) == 1
 
 
 def test_minimising_needs_a_folder(opportune: Opportune, tmp_path: Path) -> None:

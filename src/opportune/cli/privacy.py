@@ -14,6 +14,7 @@ from opportune.cli.output import print_json, when
 from opportune.cli.rights import COMMANDS
 from opportune.cli.subject import identifier_of, subject
 from opportune.cli.target import open_target
+from opportune.cli.who import who
 from opportune.errors import InvalidRequest
 
 
@@ -243,5 +244,5 @@ def link(
         click.echo(f"{url.rstrip('/')}{path}")
 
 
-for one in (*COMMANDS, minimise):
+for one in (*COMMANDS, minimise, who):
     command.add_command(one)
