@@ -12,6 +12,7 @@ from opportune import Engine
 from opportune.clock import DAY, HOUR, MINUTE
 from opportune.decide.replay import replay
 from opportune.engine.pasts import pasts_of
+from opportune.engine.served import reads_of
 from opportune.engine.workspace import load_workspace
 from opportune.learn.candidate_rows import cases_of
 from opportune.learn.training import by_session, with_pasts
@@ -19,6 +20,7 @@ from opportune.profiles.history import HISTORY
 from opportune.recommend.past import AGE_S
 from opportune.recommend.rank_features import (
     COLUMNS,
+    FEATURES,
     FIRST_OF_PAST,
     FIRST_OF_SOURCES,
     SOURCES,
@@ -27,7 +29,10 @@ from opportune.recommend.rank_features import (
     no_items,
 )
 from opportune.recommend.rank_signals import RankSignals
+from opportune.recommend.ranker import LearnedRanker
 from opportune.recommend.source import Floats, Items, Query
+from opportune.recommend.tree_scorer import TreeScorer
+from opportune.recommend.tree_text import Forest, Link, Missing, Node, Tree
 from opportune.stores.disk import RealDisk
 
 NOW = 1_790_000_000_000
@@ -161,3 +166,19 @@ def test_a_decision_is_made_again_with_the_visits_it_knew(tmp_path: Path) -> Non
         engine._world.reads = ()
         engine.decide(ask)
         assert not len(ranker.told[-1].past.item)
+
+
+def test_only_what_some_ranker_looks_at_is_read() -> None:
+    node = Node(FIRST_OF_PAST, 0.5, Missing.NAN, False, None, -1, -2)
+    forests = [(), (Tree((node,), (0.0, 1.0)),)]
+    blind, looking = (
+        LearnedRanker(
+            "ranker/test",
+            TreeScorer(Forest(tuple(FEATURES), trees, Link("identity"))),
+            RankSignals(16, 16),
+            no_items(),
+        )
+        for trees in forests
+    )
+    assert reads_of([blind, None, Listening()]) == ()
+    assert reads_of([blind, looking, None, looking]) == (HISTORY,)

@@ -19,7 +19,6 @@ from opportune.errors import OpportuneError
 from opportune.learn.drift import SCORE
 from opportune.learn.registry import Registry
 from opportune.learn.side_by_side import SideBySide
-from opportune.privacy.sensitive import Fence
 from opportune.recommend.ranker import LearnedRanker
 
 log = logging.getLogger("opportune.models")
@@ -81,7 +80,7 @@ class Served:
             self.save(now, always=True)
             self.shadow = world.watch = self._shadow(serves, models, catalog)
         rankers = (world.ranker, *world.rankers.values(), None if self.shadow is None else self.shadow.ranker)
-        world.reads = reads_of(rankers, self.declared.fence)
+        world.reads = reads_of(rankers)
         workspace = self.declared
         for version, share in serves.canaries:
             is_on = version == serves.canary and CANARY in world.rankers
@@ -141,11 +140,9 @@ class Served:
         return Shadow(ranker, found, bundle.info.baselines.get(SCORE))
 
 
-def reads_of(rankers: Iterable[Ranker | None], fence: Fence) -> tuple[str, ...]:
-    """The features of the person that any of the rankers looks at, without those that are sensitive and not
-    allowed for placements: a ranker sees them as unknown."""
-    asked = {name for one in rankers if isinstance(one, LearnedRanker) for name in one.reads}
-    return tuple(sorted(name for name in asked if fence.against(name, "placements") is None))
+def reads_of(rankers: Iterable[Ranker | None]) -> tuple[str, ...]:
+    """What any of the rankers looks at of the person."""
+    return tuple(sorted({name for one in rankers if isinstance(one, LearnedRanker) for name in one.reads}))
 
 
 def _serves(registry: Registry) -> _Serves:
