@@ -18,7 +18,7 @@ from opportune.engine.turns import at_once
 from opportune.errors import NotFound, Overloaded
 from opportune.events.event import Event
 from opportune.privacy.retention import RetentionRules, span_ms
-from opportune.privacy.sealing import Erased
+from opportune.privacy.sealing import GONE_SLOT, Erased, slot_of
 from opportune.warehouse.reports import Reports
 
 ITEMS = [{"item_id": f"p{n}", "name": f"Product {n}", "category": "c"} for n in range(8)]
@@ -217,6 +217,50 @@ def test_random_lives(tmp_path: Path, clock: FixedClock, seed: int, sealed: str)
             assert not [s for s in engine.retiring(dry_run=True).look().events if s != "product_viewed"]
         after = people(engine)
         assert engine.accounting()["balanced"]
+    assert rebuilt(tmp_path, clock, privacy=rules) == after
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("sealed", ["true", "false"])
+def test_life_goes_on_between_the_turns(
+    tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch, seed: int, sealed: str
+) -> None:
+    """A leaf a turn, and between any two of them people come, are answered, and checkpoints are written."""
+    monkeypatch.setattr("opportune.engine.retiring.TURN_S", 0.0)
+    rules = f"seal_journal: {sealed}\n{RULES}"
+    chance = random.Random(seed)
+
+    def live(engine: Engine, n: int) -> None:
+        engine.ingest([_something(chance, clock, n)])
+        if not n % 3:
+            who = {"anonymous_id": f"a{chance.randrange(4)}"}
+            engine.decide({"placement": "home_recs", "identifiers": who})
+
+    with opened(tmp_path, clock, rules) as engine:
+        engine.ingest(ITEMS, dialect="catalog")
+        for n in range(160):
+            clock.advance(chance.randrange(DAY))
+            live(engine, n)
+        retiring = engine.retiring()
+        retiring.look()
+        turns = 0
+        for elsewhere in retiring.turns():
+            turns += 1
+            clock.advance(1)
+            if chance.random() < 0.6:
+                live(engine, 1_000 + turns)
+            if chance.random() < 0.1:
+                engine.checkpoint()
+            if elsewhere is not None:
+                elsewhere()
+                live(engine, 2_000 + turns)
+        assert turns > 10
+        assert sum(retiring.report.events.values()) > 3
+        after = people(engine)
+        assert engine.accounting()["balanced"]
+        for _, data in engine.journal.scan():
+            entry = engine.entries.decode(data)
+            assert not isinstance(entry, Erased) or slot_of(data) == GONE_SLOT, "no key went too early"
     assert rebuilt(tmp_path, clock, privacy=rules) == after
 
 

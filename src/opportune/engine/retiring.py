@@ -241,10 +241,15 @@ class Retiring:
         while self._left or letters:
             until = perf_counter() + TURN_S
             self._fold_until(state.next_seq, engine.journal, engine.entries)
-            while self._left and perf_counter() < until:
-                self._swap_one(self._left.popleft())
-            while letters and perf_counter() < until:
-                state.dead_letters.erase(letters.popleft())
+            while True:
+                if self._left:
+                    self._swap_one(self._left.popleft())
+                elif letters:
+                    state.dead_letters.erase(letters.popleft())
+                else:
+                    break
+                if perf_counter() >= until:
+                    break
             yield None
         engine.forget_people()
         # An event that was sealed before its leaf went and is folded after it keeps its key.

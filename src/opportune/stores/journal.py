@@ -176,7 +176,7 @@ class Journal:
                 done += self._rewrite(segment, replacements)
             with self._flushing:
                 if self._segments and last >= self._segments[-1].first:
-                    self._roll(self.durable_seq)
+                    self._roll(self.durable_seq, index=False)
                 segments = self._segments[:-1]
             for segment in segments:
                 if not any(segment.first <= seq < segment.end for seq in replacements):
@@ -258,12 +258,12 @@ class Journal:
         for (first, records), frame in zip(groups, encoded, strict=True):
             segment.note(first, len(records), len(frame))
 
-    def _roll(self, first: int) -> None:
-        """Begin a new segment; all before it is flushed already."""
+    def _roll(self, first: int, *, index: bool = True) -> None:
+        """Begin a new segment; all before it is flushed already. ``index`` writes that of the last one."""
         if self._appender is not None:
             self._appender.close()
             self._appender = None
-        if self._segments:
+        if self._segments and index:
             self._segments[-1].save_index()
         segment = Segment(self._disk, first)
         self._appender = self._disk.open_append(segment.path)
