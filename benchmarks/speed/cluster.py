@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 import redis
 from benchmarks.speed.machine import describe
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from scripts.cluster.kafka import Kafka
 from scripts.cluster.parts import Parts, free_port
@@ -165,7 +166,10 @@ def sharing(config: ClusterConfig, role: str) -> int:
     """How many workers of a role have partitions."""
     group = f"{config.prefix}-{role}"
     admin = AdminClient(dict(config.kafka.client()))
-    told = admin.describe_consumer_groups([group])[group].result(timeout=10)
+    try:
+        told = admin.describe_consumer_groups([group])[group].result(timeout=10)
+    except KafkaException:
+        return 0  # no broker coordinates it yet
     return sum(bool(member.assignment.topic_partitions) for member in told.members)
 
 
@@ -198,6 +202,28 @@ def own_fold(events: Sequence[Event], each: int = 16) -> float:
             leaves.keep(name, held, state)  # type: ignore[arg-type]  # as above
         leaves.encoded()
     return 1e6 * (time.process_time() - started) / len(events)
+
+
+def learning(bench: Bench, events: Sequence[Event], each: int = 16) -> float:
+    """CPU per event of a replica that learns items and models from the journal: read packs, learn, bring the
+    models up to date every thousand events, as a decider under load does."""
+    packed = [
+        packs.encode([(event.received, event) for event in events[start : start + each]])
+        for start in range(0, len(events), each)
+    ]
+    with Engine.open(bench.folder / "learning", warm=True) as engine:
+        number = 0
+        started = time.process_time()
+        for pack in packed:
+            for _, raw in packs.split(pack):
+                event = packs.read(raw)
+                assert isinstance(event, Event)
+                number += 1
+                engine.state.learn(number, event)
+                if number % 1_000 == 0:
+                    engine.state.models.learn()
+        engine.state.models.learn()
+        return 1e6 * (time.process_time() - started) / number
 
 
 def visible(bench: Bench, rate: float, seconds: float) -> dict[str, float]:
@@ -344,6 +370,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     events = typed(recorded(options.people))
     wanted: dict[str, Callable[[], Any]] = {
         "own_fold_us": lambda: own_fold(events),
+        "learning_us": lambda: learning(bench, events),
         "alone": lambda: worker_cpu(bench, "one", events, commit_s=0.1, group=1),
         "exactly_once": lambda: worker_cpu(bench, "eos", events, commit_s=0.1),
         "at_least_once": lambda: worker_cpu(bench, "alo", events, commit_s=0.1, exactly_once=False),
@@ -382,6 +409,11 @@ def table(found: dict[str, Any], about: dict[str, Any]) -> str:
             f"({alone['fold_us']:.0f} + {alone['identity_us']:.0f})",
         ),
         ("the same, at least once", ("", ""), f"{alo['fold_us'] + alo['identity_us']:.0f} us"),
+        (
+            "a replica that learns items and models from the journal, CPU per event",
+            ("", ""),
+            f"{found['learning_us']:.0f} us",
+        ),
         ("of it our own decode, fold and encode", ("", ""), f"{found['own_fold_us']:.0f} us"),
         (
             "fold worker CPU per event at 200 events/s, a commit every 30 ms",

@@ -61,6 +61,7 @@ def run(rounds: int, seed: int, rate: float, folder: Path) -> dict[str, Any]:
             while not load.acknowledged or not asking.took_ms:
                 time.sleep(0.2)
             asking.unanswered.clear()
+            asking.unread.clear()
             for number, kind in enumerate(drawn(kinds, rounds, draw), 1):
                 scene.wait(draw.uniform(1, 4))
                 began, now[0] = time.monotonic(), kind
@@ -165,8 +166,8 @@ def told(runs: Sequence[dict[str, Any]]) -> str:
         f"{listed('late')}; not answered: {listed('unanswered')}; said that they know too little of the "
         f"person: {listed('degraded')}. {total['reads']:,} profiles read meanwhile, "
         f"{total['reads_not_noted']} of them missing in the audit log, its chain broken in "
-        f"{sum(bool(run['audit_broken_at']) for run in runs)} of {len(runs)} runs; not read because "
-        f"they could not be noted, or Redis was away: {listed('unread')}."
+        f"{sum(bool(run['audit_broken_at']) for run in runs)} of {len(runs)} runs; "
+        f"{summed('unread')['503']} refused because they could not be noted, or Redis was away."
         + (f" Not tried here: {', '.join(missing)}." if missing else "")
     )
 

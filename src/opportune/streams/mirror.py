@@ -22,6 +22,7 @@ from opportune.events.dedupe import digest
 from opportune.events.event import Event
 from opportune.streams.config import ClusterConfig
 from opportune.streams.engine import NotHere
+from opportune.streams.log import KafkaLog
 from opportune.streams.positions import Positions
 from opportune.streams.tail import Tail
 from opportune.streams.topics import Topics
@@ -33,12 +34,15 @@ DECISIONS_KNOWN = 200_000
 class Mirror(Engine):
     """:meth:`follow` once after :meth:`Engine.open`; :meth:`maintain` keeps it up."""
 
+    _replaying = False
+
     def follow(self, config: ClusterConfig, topics: Topics, folder: Path) -> None:
         """Go on where the journal ends. Raises :class:`Corrupt` when ``folder`` followed another journal."""
         self._positions = Positions(folder)
         self._followed = (topics.journal, topics.items, topics.account)
         start = self._positions.reached(self.journal.next_seq)
         self.tail = Tail(config, self._followed, start=start)
+        self.log = KafkaLog(config, topics)
         self._decided: OrderedDict[str, int] = OrderedDict()
         recent = max(self.journal.first_seq, self.journal.next_seq - DECISIONS_KNOWN)
         for seq, data in self.journal.scan(recent):
@@ -57,7 +61,10 @@ class Mirror(Engine):
         marks = [digest(event.source, event.message_id) for event in events]
         self._positions.begin(self.journal.next_seq, len(entries), before, self.tail.taken)
         admission = Admission([], entries, marks, received)
-        self.commit(admission)
+        super().append((admission,))
+        super().flush()
+        super().apply((admission,))
+        self._checkpoints.keep_up()
         self._remember(admission.first_seq, entries)
         return len(entries)
 
@@ -81,10 +88,38 @@ class Mirror(Engine):
         while len(self._decided) > DECISIONS_KNOWN:
             self._decided.popitem(last=False)
 
+    # -- dead letters: what is replayed or closed here goes to Kafka, and comes back with everything else
+
+    def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission:
+        """As :meth:`Engine.replay_dead_letter`. The letter is closed here once the entry that says so has
+        come back; a second replay before then is the same event, which counts once."""
+        self._replaying = True
+        try:
+            return super().replay_dead_letter(letter_id, fixed)
+        finally:
+            self._replaying = False
+
+    def append(self, admissions: Sequence[Admission]) -> None:
+        """To the topics of the cluster, as a gateway does."""
+        for admission in admissions:
+            for entry in admission.entries:
+                self.log.append(entry)
+
+    def flush(self) -> None:
+        """Until the brokers have what was appended. Raises :class:`StorageError`."""
+        self.log.flush()
+
+    def apply(self, admissions: Sequence[Admission]) -> None:
+        """Nothing yet: it comes back."""
+        for admission in admissions:
+            self._in_flight.difference_update(admission.marks)
+
     # -- what belongs to others
 
-    def admit(self, raw_items: Sequence[Any], **about: Any) -> NoReturn:
-        raise NotHere("this process follows and accepts nothing", seen="derive", remedy="ask a gateway")
+    def admit(self, raw_items: Sequence[Any], **about: Any) -> Admission:
+        if not self._replaying:
+            raise NotHere("this process follows and accepts nothing", seen="derive", remedy="ask a gateway")
+        return super().admit(raw_items, **about)
 
     def decide(self, request: DecideRequest | dict[str, Any]) -> NoReturn:
         raise NotHere(
@@ -104,16 +139,6 @@ class Mirror(Engine):
             seen=experiment_id,
             remedy="change experiments.yaml and restart the decide replicas",
         )
-
-    def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> NoReturn:
-        raise NotHere(
-            "this process follows and replays nothing",
-            seen=letter_id,
-            remedy="post the letter's event, fixed, to a gateway",
-        )
-
-    def discard_dead_letter(self, letter_id: str) -> NoReturn:
-        raise NotHere("this process follows and closes nothing", seen=letter_id, remedy="leave it open")
 
     def erasing(self, identifiers: Sequence[str], *, suppress: bool = False) -> NoReturn:
         raise NotHere(
@@ -136,6 +161,7 @@ class Mirror(Engine):
 
     def close(self) -> None:
         try:
+            self.log.flush()
             self.tail.close()
         finally:
             super().close()
