@@ -91,6 +91,10 @@ def test_taste_over_item_vectors_follows_each_event_and_whoever_people_are(tmp_p
         assert taste()["toward"] == toward
         clock.advance(30 * DAY)  # half of the evidence is left
         assert taste()["toward"][0]["mean"] == pytest.approx(0.5 / 1.5, abs=1e-4)
+        clock.advance(400 * DAY)
+        assert taste() == {}  # faded
+        event("Product Viewed", "p1", userId="ada")
+        assert taste()["toward"][0]["item_id"] == "p1"
         no = {"consent": {"categoryPreferences": {"Personalization": False}}}
         engine.ingest({"type": "identify", "userId": "ada", "messageId": "no", "context": no})
         assert taste() == {}

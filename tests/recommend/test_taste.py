@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from opportune.clock import DAY
+from opportune.learn.item_vectors import item_vectors
 from opportune.profiles.history import HISTORY, history_before
 from opportune.profiles.leaf_fold import LeafFold
 from opportune.profiles.schema import ProfileSchema
 from opportune.recommend.past import NO_PAST, Past, past_of
+from opportune.recommend.source import Interactions
 from opportune.recommend.taste import DIMENSIONS, HALF_LIFE_S, PRIOR, believe, taste_of, weigh
 from opportune.testing.folds import END, FoldCase, check_fold, shop_events
 
@@ -78,6 +80,20 @@ def test_items_without_a_vector_say_nothing() -> None:
     out = np.full((2, 2), np.nan, np.float32)
     believe(few, taste_of(few, past((1, 2, 1, 0))), np.array([1, 2], np.int32), out)
     np.testing.assert_allclose(out, [[5 / 6, 0], [math.sqrt(1 / 6), 1]], atol=1e-6)
+
+
+def test_the_first_numbers_of_trained_vectors_tell_most() -> None:
+    """Sessions stay within one of four groups of items, and within these within one of two."""
+    rng = np.random.default_rng(4)
+    group = rng.integers(0, 8, 400)
+    item = (group[:, None] * 10 + rng.integers(0, 10, (400, 6))).astype(np.int32)
+    away = rng.random(item.shape) < 0.2
+    item[away] = (item[away] // 20) * 20 + rng.integers(0, 20, int(away.sum()))
+    rows = Interactions(
+        np.repeat(np.arange(400), 6), item.ravel(), np.zeros(2400, np.int8), np.arange(2400, dtype=np.int64)
+    )
+    told = np.square(item_vectors(rows, 80, dimensions=32)).sum(axis=0)
+    assert told[:8].sum() > 2 * told[8:16].sum() > 2 * told[24:].sum()
 
 
 class TasteFold(LeafFold):

@@ -14,7 +14,8 @@ SMOOTHING = 0.75
 def item_vectors(
     history: Interactions, items: int, *, dimensions: int = 64, seed: int = 1
 ) -> npt.NDArray[np.float32]:
-    """Vectors of length 1, shape (items, dimensions); zeros for items without a partner.
+    """Vectors of length 1, shape (items, dimensions), the direction that tells most first; zeros for items
+    without a partner.
 
     The largest singular vectors of the positive pointwise mutual information of items within ``WINDOW``
     touches of a session, less by distance; the context's popularity is smoothed (Levy and Goldberg,
@@ -46,7 +47,8 @@ def item_vectors(
     kept = information > 0
     positive = coo_matrix((information[kept], (cells.row[kept], cells.col[kept])), together.shape).tocsr()
     left_vectors, strength, _ = svds(positive, k=dimensions, random_state=seed)
-    vectors = left_vectors * np.sqrt(strength)
+    strongest_first = np.argsort(-strength, kind="stable")
+    vectors = (left_vectors * np.sqrt(strength))[:, strongest_first]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     known = touched > 0
     empty[known] = (vectors[known] / np.maximum(length[known], 1e-12)).astype(np.float32)
