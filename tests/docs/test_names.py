@@ -30,6 +30,7 @@ _WORKSPACE = {
     "consent.yaml",
     "metrics.yaml",
     "privacy.yaml",
+    "cluster.yaml",
 }
 
 
