@@ -28,12 +28,18 @@ def who(pseudonym: int, data_dir: Path, workspace: Path | None, as_json: bool) -
     Works while a server has the folder open.
     """
     from opportune.access.audit import AuditLog
+    from opportune.engine import keys
+    from opportune.engine.history import read_state
     from opportune.engine.workspace import load_workspace
     from opportune.stores.disk import RealDisk
+    from opportune.stores.vault import Vault
     from opportune.warehouse.pseudonyms import identifier_of
 
     with RealDisk(data_dir, read_only=True) as disk:
-        identifier = identifier_of(disk, load_workspace(workspace), pseudonym)
+        key = Vault(disk).row_key
+        state, _ = read_state(disk, load_workspace(workspace))
+        known = (name.removeprefix(keys.LEAF) for name, data in state.records.items(keys.LEAF) if data)
+        identifier = identifier_of(known, key, pseudonym)
     AuditLog(data_dir).note("command line", "pseudonym.read", [identifier])
     if as_json:
         print_json({"pseudonym": str(pseudonym), "identifier": identifier})
