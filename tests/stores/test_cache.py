@@ -71,7 +71,11 @@ def test_the_codec_is_chosen_by_key() -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 11), st.sampled_from(["bump", "bump", "get", "begin", "step", "end"]))),
+    st.lists(
+        st.tuples(
+            st.integers(0, 11), st.sampled_from(["bump", "bump", "get", "delete", "begin", "step", "end"])
+        )
+    ),
     st.integers(1, 8),
 )
 def test_it_forgets_nothing_however_small_it_is(steps: list[tuple[int, str]], capacity: int) -> None:
@@ -85,6 +89,9 @@ def test_it_forgets_nothing_however_small_it_is(steps: list[tuple[int, str]], ca
             bump(cache, key, seq)
             known = model.setdefault(key, Counter())
             known.offset, known.count = seq, known.count + 1
+        elif action == "delete":
+            assert cache.delete(key) is (model.pop(key, None) is not None)
+            assert cache.peek(key) is None
         elif action == "begin" and under_way is None:
             under_way = cache.checkpoint(seq, {})
         elif action == "step" and under_way is not None:
