@@ -9,6 +9,9 @@ FOUND = {
     "own_fold_us": 20.0,
     "exactly_once": {"fold_us": 70.0, "identity_us": 30.0, "events_s": 5_000.0, "rss_mb": 200.0},
     "at_least_once": {"fold_us": 50.0, "identity_us": 20.0},
+    "alone": {"fold_us": 200.0, "identity_us": 90.0},
+    "learning_us": 60.0,
+    "two_workers": {"ratio": 1.9, "one_s": 3.8, "two_s": 2.0},
     "visible": {"p50_ms": 30.0, "p99_ms": 90.0, "fold_us": 300.0, "gateway_us": 500.0},
     "decisions": {"ratio": 1.25, "cluster_us": 500.0, "embedded_us": 400.0, "redis_us": 40.0},
     "restore": {"seconds": 9.5, "cpu_s": 5.0, "redis_bytes": 800.0, "leaf_bytes": 600.0},
@@ -18,9 +21,11 @@ ABOUT = {"cpu": "c", "cores": 2, "load_before": 0.1, "kernel": "6", "python": "3
 
 def test_the_table_says_what_was_measured_beside_the_bar() -> None:
     lines = table(FOUND, ABOUT).splitlines()
-    assert (
-        "| worker CPU per event, leaf + identity, exactly once | 150 us | 60 us | 100 us (70 + 30) |" in lines
-    )
+    packed = "worker CPU per event, leaf + identity, exactly once, 64 events to a gateway's flush"
+    assert f"| {packed} | 150 us | 60 us | 100 us (70 + 30) |" in lines
+    assert "| the same where every event comes to the gateway alone |  |  | 290 us (200 + 90) |" in lines
+    pair = "two fold workers against one, a core for each, by processor time"
+    assert f"| {pair} | 1.8 x | 1.95 x | 1.90 x (3.8 s against 2.0 s for the busier) |" in lines
     assert "| Redis memory per 1 M profiles | 1.5 GB | 0.8 GB | 0.80 GB (leaves of 600 bytes) |" in lines
 
 
