@@ -21,11 +21,14 @@ def all_commands() -> list[tuple[str, click.Command]]:
     for name in COMMANDS:
         command = app.get_command(context, name)
         assert command is not None
-        if isinstance(command, click.Group):
-            found += [(f"{name} {sub}", one) for sub, one in command.commands.items()]
-        else:
-            found.append((name, command))
+        found += within(name, command)
     return found
+
+
+def within(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        return [(name, command)]
+    return [one for sub, part in command.commands.items() for one in within(f"{name} {sub}", part)]
 
 
 def test_help_lists_every_command(opportune: Opportune) -> None:

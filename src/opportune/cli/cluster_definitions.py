@@ -49,7 +49,8 @@ def command() -> None:
 @cluster_file
 @options.workspace
 @_why
-def push(file: Path, workspace: Path | None, why: str) -> None:
+@options.as_json
+def push(file: Path, workspace: Path | None, why: str, as_json: bool) -> None:
     """Make the files of a workspace the newest revision, after checking them."""
     from opportune.engine.workspace import load_workspace
     from opportune.errors import InvalidRequest
@@ -60,6 +61,9 @@ def push(file: Path, workspace: Path | None, why: str) -> None:
     load_workspace(workspace)
     with _revisions(file) as revisions:
         number = revisions.push(read_folder(workspace), who=getpass.getuser(), why=why)
+    if as_json:
+        print_json({"revision": number})
+        return
     click.echo(f"revision {number} is the newest; start the processes again, one by one, to use it")
 
 
@@ -90,11 +94,15 @@ def show(file: Path, as_json: bool) -> None:
 @click.argument("number", type=click.IntRange(1))
 @cluster_file
 @_why
-def restore(number: int, file: Path, why: str) -> None:
+@options.as_json
+def restore(number: int, file: Path, why: str, as_json: bool) -> None:
     """Make an old revision the newest again."""
     with _revisions(file) as revisions:
         told = why or f"restored revision {number}"
         made = revisions.push(revisions.files(number), who=getpass.getuser(), why=told)
+    if as_json:
+        print_json({"revision": made, "restored": number})
+        return
     click.echo(f"revision {made} is revision {number} again; start the processes again, one by one")
 
 
@@ -106,7 +114,8 @@ def restore(number: int, file: Path, why: str) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--revision", "number", type=click.IntRange(1), help="Instead of the newest.")
 @cluster_file
-def export(folder: Path, number: int | None, file: Path) -> None:
+@options.as_json
+def export(folder: Path, number: int | None, file: Path, as_json: bool) -> None:
     """Write a revision into a new folder."""
     from opportune.errors import InvalidRequest
     from opportune.streams.definitions import write_folder
@@ -116,6 +125,9 @@ def export(folder: Path, number: int | None, file: Path) -> None:
     with _revisions(file) as revisions:
         files = revisions.files(number or revisions.newest())
     write_folder(folder, files)
+    if as_json:
+        print_json({"folder": str(folder), "files": sorted(files)})
+        return
     click.echo(f"{len(files)} files in {folder}")
 
 
