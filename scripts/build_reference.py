@@ -22,7 +22,7 @@ from opportune.access.scopes import ROLES, names_of
 from opportune.access.sign_in import SECRET_VARIABLE as OIDC_SECRET_VARIABLE
 from opportune.access.sign_in import AccessRules, OpenId, RoleRule
 from opportune.cli import options
-from opportune.cli.app import COMMANDS, app
+from opportune.cli.app import every_command
 from opportune.cli.definition_files import schemas
 from opportune.decide import reasons
 from opportune.decide.placement import (
@@ -123,11 +123,11 @@ def cli_page() -> str:
             ("command", "what it does"),
             [
                 (f"[`{name}`](#opportune-{name.replace(' ', '-')})", first_line(one.help))
-                for name, one in commands()
+                for name, one in every_command()
             ],
         ),
     ]
-    for name, one in commands():
+    for name, one in every_command():
         parts += [f"## opportune {name}", prose(one.help).replace("\b\n", "")]
         parts.append(f"```\nopportune {name} {usage(one)}\n```")
         rows = [option_row(parameter) for parameter in one.params if isinstance(parameter, click.Option)]
@@ -135,19 +135,6 @@ def cli_page() -> str:
         examples = inspect.cleandoc(getattr(one, "examples", ""))
         parts.append("```bash\n" + examples + "\n```")
     return "\n\n".join(parts)
-
-
-def commands() -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    context = click.Context(app, info_name="opportune")
-    for name in COMMANDS:
-        one = app.get_command(context, name)
-        assert one is not None
-        if isinstance(one, click.Group):
-            found += [(f"{name} {sub}", command) for sub, command in one.commands.items()]
-        else:
-            found.append((name, one))
-    return found
 
 
 def usage(command: click.Command) -> str:

@@ -12,23 +12,7 @@ import pytest
 from tests.cli.conftest import Opportune
 
 from opportune.cli import edge
-from opportune.cli.app import COMMANDS, app
-
-
-def all_commands() -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    context = click.Context(app, info_name="opportune")
-    for name in COMMANDS:
-        command = app.get_command(context, name)
-        assert command is not None
-        found += within(name, command)
-    return found
-
-
-def within(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
-    if not isinstance(command, click.Group):
-        return [(name, command)]
-    return [one for sub, part in command.commands.items() for one in within(f"{name} {sub}", part)]
+from opportune.cli.app import COMMANDS, every_command
 
 
 def test_help_lists_every_command(opportune: Opportune) -> None:
@@ -38,7 +22,7 @@ def test_help_lists_every_command(opportune: Opportune) -> None:
         assert f"  {name} " in shown.out, name
 
 
-@pytest.mark.parametrize(("name", "command"), all_commands(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(("name", "command"), every_command(), ids=lambda v: v if isinstance(v, str) else "")
 def test_every_command_explains_itself_with_an_example(
     name: str, command: click.Command, opportune: Opportune
 ) -> None:
@@ -53,7 +37,7 @@ def test_every_command_explains_itself_with_an_example(
 
 def test_every_printing_command_has_json() -> None:
     silent = {"serve", "demo", "bench", "schema"}
-    for name, command in all_commands():
+    for name, command in every_command():
         flags = {flag for parameter in command.params for flag in parameter.opts}
         assert ("--json" in flags) is (name not in silent), name
 

@@ -77,3 +77,20 @@ def app() -> None:
 
     Start with 'opportune demo': a shop with real products that re-ranks while you look around.
     """
+
+
+def every_command() -> list[tuple[str, click.Command]]:
+    """Every command that does something, those within groups too, by its whole name (``cluster lag``)."""
+    context = click.Context(app, info_name="opportune")
+    found: list[tuple[str, click.Command]] = []
+    for name in COMMANDS:
+        command = app.get_command(context, name)
+        assert command is not None
+        found += _within(name, command)
+    return found
+
+
+def _within(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        return [(name, command)]
+    return [one for sub, part in command.commands.items() for one in _within(f"{name} {sub}", part)]
