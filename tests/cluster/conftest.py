@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -79,13 +79,16 @@ def file(config: ClusterConfig, tmp_path: Path) -> Path:
 
 @contextmanager
 def playing(
-    role: str, file: Path, folder: Path, *, workspace: Path | None = None
+    role: str, file: Path, folder: Path, *, workspace: Path | None = None, log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One process of the cluster, terminated at the end."""
+    """One process of the cluster, terminated at the end; what it says goes to the end of ``log``."""
     command = [sys.executable, "-m", "opportune.cli", "serve", "--role", role]
     if workspace is not None:
         command += ["--workspace", str(workspace)]
-    process = subprocess.Popen([*command, "--cluster", str(file), "--data-dir", str(folder)])
+    with log.open("ab") if log else nullcontext() as out:
+        process = subprocess.Popen(
+            [*command, "--cluster", str(file), "--data-dir", str(folder)], stdout=out, stderr=out
+        )
     try:
         yield process
     finally:

@@ -70,7 +70,9 @@ def serve_roles(
     definitions = load_workspace(workspace)
     workers = [role for role in roles if role in WORKERS]
     if len(roles) == 1 and workers:
-        run_worker(workers[0], config, definitions, data_dir)
+        from opportune.cli.cluster_shared import revision_of
+
+        run_worker(workers[0], config, definitions, data_dir, revision_of(workspace))
         return
     if DERIVE in roles:
         _serve_derive(

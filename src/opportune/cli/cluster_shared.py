@@ -55,3 +55,10 @@ def workspace_of(
     write_folder(folder, {**files, NUMBER: b"%d" % number})
     say(f"definitions revision {number}")
     return folder
+
+
+def revision_of(workspace: Path | None) -> int:
+    """The revision that these definitions are; 0 when they did not come from PostgreSQL."""
+    if workspace is None or not (workspace / NUMBER).exists():
+        return 0
+    return int((workspace / NUMBER).read_text(encoding="ascii"))

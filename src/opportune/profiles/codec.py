@@ -73,6 +73,9 @@ class Packed(msgspec.Struct, array_like=True):
     members: dict[Identifier, Millis] = {}
 
 
+VERSION = (FORMAT << 8) + len(Packed.__struct_fields__)
+"""Grows with every field that a record has more: older code reads such a record and would lose the field."""
+
 _BIG = 1
 """The msgpack extension for whole numbers of more than 64 bits: sums have no limit."""
 

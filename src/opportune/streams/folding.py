@@ -20,6 +20,8 @@ from opportune.events.event import Event
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams import leaf_fold, packs
+from opportune.streams.gate import Gate
+from opportune.streams.lineage import FoldVersion
 from opportune.streams.marks import FORMAT, has, mark_of, packed, unpacked, with_mark
 from opportune.streams.serving_copy import stamped
 from opportune.streams.shards import Shards
@@ -103,9 +105,10 @@ class Leaves:
 class Folding:
     """A pack of ``events``: entries that were there before are dropped, the others folded and sent on."""
 
-    def __init__(self, schema: ProfileSchema, topics: Topics, shards: Shards) -> None:
+    def __init__(self, schema: ProfileSchema, topics: Topics, shards: Shards, version: FoldVersion) -> None:
         self._schema = schema
         self._shards = shards
+        self.gate = Gate(version)
         self._journal = topics.journal
         self._ends = topics.ends
         self.leaves = Leaves(schema)
@@ -113,6 +116,8 @@ class Folding:
     def __call__(
         self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
     ) -> list[Out]:
+        if not self.gate.admits(key, state):
+            return []
         found = packs.entries_of(value)
         offset = message_context().offset
         accepted: list[tuple[int, Entry]] = []
@@ -168,13 +173,16 @@ class Folding:
 class Ends:
     """A pack of ``ends``: what events said of their other identifiers."""
 
-    def __init__(self, schema: ProfileSchema) -> None:
+    def __init__(self, schema: ProfileSchema, version: FoldVersion) -> None:
         self._schema = schema
+        self.gate = Gate(version)
         self.leaves = Leaves(schema)
 
     def __call__(
         self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
     ) -> None:
+        if not self.gate.admits(key, state):
+            return
         offset = message_context().offset
         for place, (name, event) in enumerate(packs.ends_of(value)):
             held = self.leaves.take(name, state)

@@ -8,6 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from opportune.errors import StorageError
 from opportune.profiles.schema import ProfileSchema
+from opportune.streams import lineage
 from opportune.streams.config import ClusterConfig
 from opportune.streams.marks import unpacked
 from opportune.streams.serving_copy import END, LEAF, ServingCopy, stamped
@@ -44,7 +45,7 @@ def rebuild(
         for key, value in _records(config, changelog(config, role, topic)):
             identifier = key.partition(BAR)[2]
             data = unpacked(value)[1]
-            if data:
+            if data and identifier != lineage.KEY:
                 newest[copy.key(kind, identifier)] = stamped(schema.decode(data).offset, data)
             count += 1
             if len(newest) >= AT_ONCE:

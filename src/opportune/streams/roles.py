@@ -18,7 +18,7 @@ from opportune.streams.config import ClusterConfig
 from opportune.streams.topics import Topics, ensure
 from opportune.streams.workers import fold_worker, identity_worker
 
-WORKERS: dict[str, Callable[[ClusterConfig, Topics, ProfileSchema, Path], Application]] = {
+WORKERS: dict[str, Callable[[ClusterConfig, Topics, ProfileSchema, Path, int], Application]] = {
     "fold": fold_worker,
     "identity": identity_worker,
 }
@@ -29,15 +29,19 @@ COLLECT = (50_000, 20, 100)
 log = logging.getLogger("opportune.streams")
 
 
-def run_worker(role: str, config: ClusterConfig, workspace: Workspace, folder: Path) -> None:
+def run_worker(
+    role: str, config: ClusterConfig, workspace: Workspace, folder: Path, revision: int = 0
+) -> None:
     """Work until SIGTERM or SIGINT, local state under ``folder``. Waits for Kafka and Redis at the start.
+    ``revision`` is that of the definitions in PostgreSQL, where they come from there.
 
     Raises :class:`StorageError` when the worker cannot go on by itself (Kafka took its partitions away while
     it slept, or aborted its transaction): nothing is lost, whoever watches over the process starts it again.
     """
     topics = ensure(config, say=log.warning)
     schema = ProfileSchema.of(workspace.features, "person")
-    app = WORKERS[role](config, topics, schema, folder)
+    schema.survivorship = workspace.identity.traits
+    app = WORKERS[role](config, topics, schema, folder, max(config.generation, revision))
     log.info("%s worker at work", role)
     gc.collect()
     gc.freeze()

@@ -20,7 +20,8 @@ from quixstreams.sinks.base import BaseSink, SinkBackpressureError
 from opportune.errors import StorageError
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
-from opportune.streams.folding import Ends, Folding, Leaves, Out
+from opportune.streams.folding import Ends, Folding, Out
+from opportune.streams.lineage import FoldVersion
 from opportune.streams.serving_copy import END, LEAF, ServingCopy
 from opportune.streams.shards import Shards
 from opportune.streams.topics import Topics
@@ -30,6 +31,8 @@ log = logging.getLogger("opportune.streams")
 REDIS_PAUSE_S = 1
 """How long a worker rests when Redis does not answer; the messages stay in Kafka."""
 
+REPLACED_PAUSE_S = 5
+"""How long a worker rests that was given a partition of a newer version."""
 
 GONE_MS = 6_000
 """A worker that says nothing for so long has lost its partitions; the shortest that brokers allow."""
@@ -42,9 +45,10 @@ class IntoServingCopy(BaseSink):
     """Writes each leaf once per commit, as it is then, into the state and the serving copy, before the
     commit. A commit that fails afterwards is folded again from the same messages to the same bytes."""
 
-    def __init__(self, leaves: Leaves, copy: ServingCopy, kind: bytes) -> None:
+    def __init__(self, folding: Folding | Ends, copy: ServingCopy, kind: bytes) -> None:
         super().__init__()
-        self._leaves = leaves
+        self._leaves = folding.leaves
+        self._gate = folding.gate
         self._copy = copy
         self._kind = kind
 
@@ -64,6 +68,12 @@ class IntoServingCopy(BaseSink):
         """Nothing: the leaves know what has changed."""
 
     def flush(self) -> None:
+        refused = self._gate.refused
+        self._gate.close()
+        if refused is not None:
+            self._leaves.forget()
+            log.warning("nothing is folded here: %s", refused)
+            raise SinkBackpressureError(retry_after=REPLACED_PAUSE_S) from refused
         changed = self._leaves.encoded()
         if changed:
             try:
@@ -73,6 +83,7 @@ class IntoServingCopy(BaseSink):
                 raise SinkBackpressureError(retry_after=REDIS_PAUSE_S) from error
 
     def on_paused(self) -> None:
+        self._gate.close()
         self._leaves.forget()
 
 
@@ -83,7 +94,9 @@ class _Value(Serializer):
         return value.value
 
 
-def fold_worker(config: ClusterConfig, topics: Topics, schema: ProfileSchema, folder: Path) -> Application:
+def fold_worker(
+    config: ClusterConfig, topics: Topics, schema: ProfileSchema, folder: Path, generation: int = 0
+) -> Application:
     """Leaf state: reads ``events``, writes ``journal``, ``ends`` and the serving copy."""
     app = application(config, "fold", folder)
     targets = {
@@ -91,22 +104,22 @@ def fold_worker(config: ClusterConfig, topics: Topics, schema: ProfileSchema, fo
         for name in (topics.journal, topics.ends)
     }
     source = app.topic(topics.events, key_deserializer="bytes", value_deserializer="bytes")
-    folding = Folding(schema, topics, Shards(config.partitions))
+    folding = Folding(schema, topics, Shards(config.partitions), FoldVersion.of(schema, generation))
     folded = app.dataframe(source).apply(folding, stateful=True, expand=True, metadata=True)
     sent = folded.to_topic(lambda out, *_: targets[out.topic], key=lambda out: out.key)
-    sent.sink(IntoServingCopy(folding.leaves, ServingCopy(config), LEAF))
+    sent.sink(IntoServingCopy(folding, ServingCopy(config), LEAF))
     return app
 
 
 def identity_worker(
-    config: ClusterConfig, topics: Topics, schema: ProfileSchema, folder: Path
+    config: ClusterConfig, topics: Topics, schema: ProfileSchema, folder: Path, generation: int = 0
 ) -> Application:
     """Ends of links: reads ``ends``, keeps them in a compacted changelog and the serving copy."""
     app = application(config, "identity", folder)
     source = app.topic(topics.ends, key_deserializer="bytes", value_deserializer="bytes")
-    ends = Ends(schema)
+    ends = Ends(schema, FoldVersion.of_links(generation))
     folded = app.dataframe(source).apply(ends, stateful=True, metadata=True)
-    folded.sink(IntoServingCopy(ends.leaves, ServingCopy(config), END))
+    folded.sink(IntoServingCopy(ends, ServingCopy(config), END))
     return app
 
 
