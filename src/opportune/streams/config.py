@@ -77,7 +77,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``most_behind`` messages wait for the workers, decisions say that what they know of people is old; a
     replica that is itself so far behind the journal is not ready. A message holds what one gateway took for
     one partition between two flushes, often a single event, 500 at most. ``postgres`` is optional: without it
-    definitions are the files beside each process, and the audit log is the data folder's.``generation`` says
+    definitions are the files beside each process, and the audit log is the data folder's. ``generation`` says
     which of two workers with different definitions is the newer one: raise it to go back to definitions or a
     release that were replaced. Definitions from PostgreSQL count by themselves.
     """
