@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
+ECHO_US = "CPU of a bare echo when there is always a next one, us"
+"""The baseline in whose units :func:`costs` counts."""
+
 
 class Bar(msgspec.Struct, frozen=True):
     key: str
@@ -78,6 +81,24 @@ def judge(key: str, measured: float, **detail: Any) -> Row:
     return Row(key, bar.what, bar.unit, bar.bar, bar.stretch, measured, verdict, detail)
 
 
+def costs(rows: list[Row], echo_us: float) -> list[tuple[str, float, float]]:
+    """What units of work cost the server: (unit, CPU in microseconds, the same in bare echoes of this run).
+
+    A machine that is half as fast doubles the second number and leaves the third, so the third compares runs
+    on different machines."""
+    told = {row.key: row for row in rows}
+    found: list[tuple[str, float]] = []
+    if "batch_events" in told:
+        steps = [step for step in told["batch_events"].detail.get("steps", ()) if step["held"]]
+        if steps:
+            found.append(("an event of a batch of 100", steps[-1]["cpu_us_per_event"]))
+    if "single_post_p99" in told and "cpu_us" in told["single_post_p99"].detail:
+        found.append(("an event posted alone", told["single_post_p99"].detail["cpu_us"]))
+    if "decision_cpu" in told and not math.isnan(told["decision_cpu"].measured):
+        found.append(("a decision", told["decision_cpu"].measured * 1e3))
+    return [(what, cpu, round(cpu / echo_us, 2)) for what, cpu in found]
+
+
 def markdown(rows: list[Row], machine: dict[str, Any], baselines: dict[str, Any], seed: int) -> str:
     """The table for ``docs/benchmarks.md``, with what it was measured on."""
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
@@ -95,6 +116,9 @@ def markdown(rows: list[Row], machine: dict[str, Any], baselines: dict[str, Any]
         f" {_number(row.measured)} {row.unit} | {row.verdict} |"
         for row in rows
     ]
+    if baselines and (unit := baselines.get(ECHO_US)):
+        lines += ["", "| the server's CPU for | us | bare echoes |", "|---|---|---|"]
+        lines += [f"| {what} | {cpu:,.0f} | {echoes:.2f} |" for what, cpu, echoes in costs(rows, unit)]
     if baselines:
         lines += [
             "",

@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.bars import ECHO_US
 from benchmarks.speed.openloop import Plan, Stream, generate, post
 from benchmarks.speed.process import Server
 
+SATURATING = 20_000
+"""More echoes a second than one core answers, so that none waits for the next request to wake it."""
 ECHO = """
 import uvicorn
 async def app(scope, receive, send):
@@ -64,10 +67,14 @@ def sqlite_commits(folder: Path, *, seconds: float, group: int) -> float:
     return rows / seconds
 
 
-def measure(folder: Path, *, seconds: float) -> dict[str, str]:
+def measure(folder: Path, *, seconds: float) -> dict[str, Any]:
+    """The figures for scale; ``echo_us`` is the CPU of one bare echo when there is always a next one, the
+    unit that :func:`~benchmarks.speed.bars.costs` counts in."""
     echo = bare_server(folder, rate=2_000, seconds=seconds)
+    busy = bare_server(folder, rate=SATURATING, seconds=min(seconds, 1.0))
     singly, grouped = (sqlite_commits(folder, seconds=seconds, group=group) for group in (1, 100))
     return {
+        ECHO_US: busy["cpu_us"],
         "bare uvicorn echoing 500 bytes at 2,000/s": f"{echo['cpu_us']} us CPU, p99 {echo['p99_ms']} ms",
         "SQLite WAL FULL, one row a commit": f"{singly:,.0f} rows/s",
         "SQLite WAL FULL, 100 rows a commit": f"{grouped:,.0f} rows/s",

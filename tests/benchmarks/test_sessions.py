@@ -153,6 +153,7 @@ def test_the_command_prints_json_and_a_table(
     assert report["cases"] == len(cases(sessions(*walks(7, 30))))
     assert report["seed"] == 9
     assert report["tuning"]["evaluations"] == 3
+    assert report["tuning"]["validation_share_of_train"] == usual_share(200) == 0.25
     assert set(report["results"]) >= {"sessions/popular", "sessions/v-sknn", "sessions/knn-tuned"}
     tuned = report["results"]["sessions/knn-tuned"]
     assert tuned["hr20"] > report["results"]["sessions/s-pop"]["hr20"]

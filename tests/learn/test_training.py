@@ -163,3 +163,12 @@ def test_a_small_history_gives_more_of_itself_to_learning() -> None:
     slices = Slices(learn=0.1)
     assert [slices.learnt(n) for n in (0, 1_000, 15_000, 30_000, 100_000)] == [0.25, 0.25, 0.2, 0.1, 0.1]
     assert Slices(learn=0.3).learnt(1_000) == 0.3
+
+
+def test_a_small_history_trains_on_a_quarter_of_its_sessions() -> None:
+    past = history(1, 600)
+    config = RankerConfig(trees=2, leaves=3, least_rows=5)
+    trained = train_ranker(stage(), past, no_items(), ITEMS, config, Slices(), threads=1)
+    touches = np.bincount(past.session)
+    first, last = round(600 * (1 - 0.25 - 0.03 - 0.05)), round(600 * (1 - 0.03 - 0.05))
+    assert trained.cases == int((touches[first:last] - 1).sum())
