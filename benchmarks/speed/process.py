@@ -29,7 +29,9 @@ class Server:
             "--data-dir", str(folder), "--host", "127.0.0.1", "--port", str(self.port),
         ]  # fmt: skip
         arguments = [part.replace("{port}", str(self.port)) for part in arguments]
-        environment = {**os.environ, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": SECRET_KEY}
+        # An installed package has its bytecode; where none may be written, each start would compile it.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment = {**inherited, "OPPORTUNE_WRITE_KEY": WRITE_KEY, "OPPORTUNE_SECRET_KEY": SECRET_KEY}
         self.log = Path(f"{folder}.log")
         started = time.perf_counter()
         with self.log.open("ab") as log:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 
 from opportune.clock import DAY, HOUR, MINUTE, SECOND, Millis
 from opportune.config import definitions
@@ -296,7 +295,7 @@ def default_placements(sources: Collection[str] = SOURCES) -> Placements:
     """The placements that ship with the package; sources that do not exist are left out of them."""
     text = resources.files("opportune.decide").joinpath("defaults.yaml").read_text(encoding="utf-8")
     known = frozenset(sources)
-    raw = yaml.safe_load(text)
+    raw = definitions.parse_plain(text)
     for placement in raw["placements"]:
         placement["sources"] = [
             s for s in placement["sources"] if s["source"] in known or s["source"] == GIVEN
