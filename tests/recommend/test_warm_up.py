@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import msgspec
 import numpy as np
+import pytest
 
 from opportune.recommend import blend, content_kernel, covisitation_kernel, leaderboard, vmis_kernel
 from opportune.recommend.covisitation import CoVisitation
@@ -52,3 +56,18 @@ def test_after_warming_up_nothing_is_compiled() -> None:
     assert blend.blend([(strange, 1.0)], 5).items.tolist() == [3, 2]
     assert source.recommend(asked).score.dtype == np.float32
     assert [len(kernel.signatures) for kernel in kernels] == loaded
+
+
+def test_linear_algebra_is_imported_by_who_needs_it() -> None:
+    """numba imports ``scipy.linalg`` before any kernel runs; a start goes without, and numba still can."""
+    pytest.importorskip("scipy", reason="without scipy there is nothing to leave alone")
+    script = """
+import sys
+import numba, numpy
+from opportune.recommend.warm_up import warm_up
+warm_up()
+print("scipy.linalg" in sys.modules)
+print(numba.njit(lambda a: numpy.dot(a, a))(2.0 * numpy.eye(2)).tolist(), "scipy.linalg" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.split("\n")[:2] == ["False", "[[4.0, 0.0], [0.0, 4.0]] True"]

@@ -461,7 +461,7 @@ class Catalog:
             price.append(math.nan if facts.price is None else price_of(facts.price[0]))
             category.append(UNKNOWN if facts.category is None else self.categories.code(facts.category[0]))
             brand.append(UNKNOWN if facts.brand is None else self.brands.code(facts.brand[0]))
-            said = facts.available
+            said = facts.in_stock if facts.available is None else facts.available
             plain = said is not None and type(said[0]) is bool and facts.deleted is None
             available.append(said[0] if said is not None and plain else _is_available(facts))
             listed.append(record.first > 0)

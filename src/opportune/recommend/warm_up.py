@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from opportune.kernels import leave_scipy_alone
 from opportune.recommend.blend import blend
 from opportune.recommend.content import ContentSimilarity
 from opportune.recommend.covisitation import CoVisitation, CoVisitationConfig
@@ -22,6 +23,7 @@ def warm_up() -> float:
     """Run every source once on four touches; returns the seconds it took (minutes-long only where nothing is
     compiled yet: some tens of seconds)."""
     started = time.perf_counter()
+    leave_scipy_alone()
     content = ContentSimilarity(capacity_items=_ITEMS)
     for turn in range(200):  # until the index is compacted, so that this kernel is loaded too
         content.describe([0, 1], ["red cup", f"red plate {turn % 2}"])
