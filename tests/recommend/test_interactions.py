@@ -90,9 +90,9 @@ touches = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(touches, touches)
+@given(touches, touches, st.booleans())
 def test_a_loaded_log_goes_on_as_the_one_that_was_exported(
-    before: list[tuple[str, int, int, int, str]], after: list[tuple[str, int, int, int, str]]
+    before: list[tuple[str, int, int, int, str]], after: list[tuple[str, int, int, int, str]], veiled: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CHUNK", 4)
@@ -101,6 +101,8 @@ def test_a_loaded_log_goes_on_as_the_one_that_was_exported(
         for leaf, item, kind, minute, session_id in before:
             log.append(leaf, item, kind, T0 + minute * MINUTE, session_id)
         log.offset = 77
+        if veiled:
+            log.veil(b"salt")
         again = reloaded(log, **bounds)
         assert again.offset == 77
         for leaf, item, kind, minute, session_id in after:
@@ -133,3 +135,27 @@ def test_an_interactions_struct_knows_its_length() -> None:
         )
         == n
     )
+
+
+def test_a_veiled_log_names_nobody_and_forgets_them_all_the_same() -> None:
+    log = InteractionLog()
+    log.append("user_id:ann", 1, 0, T0)
+    log.append("user_id:ann", 2, 0, T0, "evening")
+    log.append("user_id:bob", 1, 0, T0)
+    assert b"user_id:ann" in log.export_state()
+    log.veil(b"salt")
+    assert b"ann" not in log.export_state()
+    assert b"evening" not in log.export_state()
+    again = reloaded(log)
+    again.append("user_id:ann", 3, 0, T0, "morning")
+    assert again.forget("user_id:ann") == 3
+    assert [again.append(leaf, 1, 0, T0) for leaf in ("user_id:bob", "user_id:ann")] == [2, 4]
+
+
+def test_digests_keep_their_salt_through_the_next_export() -> None:
+    log = InteractionLog()
+    log.append("user_id:ann", 1, 0, T0)
+    log.veil(b"first")
+    again = reloaded(log)
+    again.veil(b"second")
+    assert reloaded(again).append("user_id:ann", 2, 0, T0) == 0

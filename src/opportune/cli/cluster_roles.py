@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opportune.stores.postgres import Postgres
     from opportune.streams.config import ClusterConfig
 
-HTTP = ("gateway", "decide")
+HTTP = ("gateway", "decide", "learn")
 WORKERS = ("fold", "identity")
 DERIVE = "derive"
 ROLES = (*HTTP, *WORKERS, DERIVE)
@@ -119,7 +119,8 @@ def _serve_http(
     from opportune.streams.topics import ensure
 
     topics = ensure(config, say=_say)
-    ServingCopy(config).wait(say=_say)
+    if set(roles) != {"learn"}:
+        ServingCopy(config).wait(say=_say)
     keys = load_keys(data_dir)
     engine = ClusterEngine(
         config,

@@ -24,7 +24,7 @@ from opportune.errors import InvalidRequest
     opportune serve --data-dir data
     opportune serve --data-dir data --workspace workspace --host 0.0.0.0 --port 8080
     OPPORTUNE_WRITE_KEY=wk OPPORTUNE_SECRET_KEY=sk opportune serve --data-dir data
-    opportune serve --role gateway,decide,fold,identity --cluster cluster.yaml --data-dir data
+    opportune serve --role gateway,decide,learn,fold,identity --cluster cluster.yaml --data-dir data
     """,
 )
 @options.data_dir
@@ -64,7 +64,7 @@ from opportune.errors import InvalidRequest
 )
 @click.option(
     "--role",
-    help="Play these roles of a cluster: gateway, decide, fold, identity, separated by commas; or derive.",
+    help="Play these roles of a cluster: gateway, decide, learn, fold, identity (with commas); or derive.",
 )
 @click.option(
     "--cluster",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from itertools import islice
 
 import msgspec
@@ -22,19 +23,29 @@ _PIECE = 4096
 _LET_GO = 16
 """A sixteenth of the open sessions is forgotten at once, when there are too many."""
 
+_VEIL_BYTES = 8
+"""Of a leaf, and of a session id beside it. Two of 50,000 open sessions share one once in 10**10 logs."""
+
+_VEILED = "\0"
+"""Begins a digest; no identifier does."""
+
 _OpenSession = tuple[str, int, Millis]
+"""A leaf, with a session id on a second line where there is one, or the digest that stands for both; the
+session's number; its last touch."""
+
 _decode_open = msgspec.msgpack.Decoder(list[_OpenSession]).decode
 
 
 class _State(msgspec.Struct, array_like=True):
     """What a checkpoint keeps beside the chunks. ``open``: pieces of an encoded list of (key, number, last
-    time), least recent first."""
+    time), least recent first; ``salt`` is that of keys that are digests."""
 
     offset: int
     rows: int
     first_chunk: int
     sessions: int
     open: list[bytes]
+    salt: bytes = b""
 
 
 class InteractionLog:
@@ -61,6 +72,7 @@ class InteractionLog:
         self._first_chunk = 0
         self._sessions = 0
         self._open: dict[str, tuple[int, Millis]] = {}
+        self._salt = b""
         self._chunks: list[Interactions] = []
         self._columns: tuple[memoryview, memoryview, memoryview, memoryview]
 
@@ -128,10 +140,19 @@ class InteractionLog:
     def forget(self, leaf: str) -> int:
         """No session of this leaf can be continued, and nothing here names the leaf any more; how many open
         sessions it had. O(open sessions)."""
-        gone = [key for key in self._open if key == leaf or key.startswith(f"{leaf}\n")]
+        veiled = _veiled(leaf, self._salt)
+
+        gone = [
+            key for key in self._open if key == leaf or key.startswith(f"{leaf}\n") or key.startswith(veiled)
+        ]
         for key in gone:
             del self._open[key]
         return len(gone)
+
+    def veil(self, salt: bytes) -> None:
+        """Name nobody in what is exported from now on: digests with this salt, or with the one that came with
+        a loaded log, stand for the leaves. A log that is loaded from them goes on with the same sessions."""
+        self._salt = self._salt or salt
 
     def chunks(self) -> range:
         """Numbers of the chunks held; all but the last are full and final."""
@@ -149,7 +170,8 @@ class InteractionLog:
         """The log as it is now, to be exported by another thread while appends go on. O(open sessions), but
         only a copy of references."""
         rows = {number: self.between(number * CHUNK, (number + 1) * CHUNK) for number in self.chunks()}
-        return Frozen((self.offset, self._rows, self._first_chunk, self._sessions), dict(self._open), rows)
+        counts = (self.offset, self._rows, self._first_chunk, self._sessions)
+        return Frozen(counts, dict(self._open), rows, self._salt)
 
     def load(self, state: bytes, chunk: Callable[[int], bytes]) -> None:
         """Become the log that was exported; ``chunk`` gives the bytes of a chunk by its number.
@@ -172,7 +194,7 @@ class InteractionLog:
                 getattr(whole, name)[:expected] = getattr(rows, name)
             chunks.append(whole)
         self.offset, self._rows, self._first_chunk = kept.offset, kept.rows, kept.first_chunk
-        self._sessions = kept.sessions
+        self._sessions, self._salt = kept.sessions, kept.salt
         self._open = {key: (n, last) for piece in kept.open for key, n, last in _decode_open(piece)}
         self._chunks = chunks
         if chunks:
@@ -181,6 +203,10 @@ class InteractionLog:
     def _number(self, leaf: str, session_id: str, time: Millis) -> int:
         key = f"{leaf}\n{session_id}" if session_id else leaf
         known = self._open.get(key)
+        if known is None and self._salt:
+            veiled = _veiled(key, self._salt)
+            known = self._open.get(veiled)
+            key = key if known is None else veiled
         if known is not None:
             number, last = known
             if session_id or -self._gap <= time - last <= self._gap:
@@ -206,10 +232,12 @@ class Frozen:
         counts: tuple[int, int, int, int],
         open_sessions: dict[str, tuple[int, Millis]],
         chunks: dict[int, Interactions],
+        salt: bytes = b"",
     ) -> None:
         self._counts = counts
         self._open = open_sessions
         self._chunks = chunks
+        self._salt = salt
 
     def chunk(self, number: int) -> bytes:
         """As :meth:`InteractionLog.export_chunk` was at that moment."""
@@ -219,9 +247,22 @@ class Frozen:
         """As :meth:`InteractionLog.export_state` was at that moment."""
         entries = iter(self._open.items())
         pieces: list[bytes] = []
+        salt = self._salt
         while piece := [(key, number, last) for key, (number, last) in islice(entries, _PIECE)]:
+            if salt:
+                piece = [(k if k.startswith(_VEILED) else _veiled(k, salt), n, t) for k, n, t in piece]
             pieces.append(msgspec.msgpack.encode(piece))
-        return msgspec.msgpack.encode(_State(*self._counts, pieces))
+        return msgspec.msgpack.encode(_State(*self._counts, pieces, salt))
+
+
+def _veiled(key: str, salt: bytes) -> str:
+    """What stands for a leaf with or without a session id; it begins with what stands for the leaf."""
+    leaf, _, session_id = key.partition("\n")
+    parts = (leaf, session_id) if session_id else (leaf,)
+    return _VEILED + "".join(
+        blake2b(part.encode("utf-8", "surrogatepass"), key=salt, digest_size=_VEIL_BYTES).hexdigest()
+        for part in parts
+    )
 
 
 def _encode(rows: Interactions) -> bytes:

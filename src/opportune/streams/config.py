@@ -91,6 +91,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exactly_once: bool = True
     most_behind: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     generation: Annotated[int, msgspec.Meta(ge=0)] = 0
+    snapshot_every_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 600.0
     postgres: PostgresConfig | None = None
 
     def __post_init__(self) -> None:

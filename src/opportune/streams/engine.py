@@ -7,6 +7,7 @@ and models are learnt by following the journal topic.
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -29,13 +30,17 @@ from opportune.errors import NotFound, OpportuneError, StorageError
 from opportune.events.event import DeadLetter, Event
 from opportune.events.identifiers import from_mapping, parse
 from opportune.stores.disk import RealDisk
+from opportune.streams.artifacts import Artifacts
 from opportune.streams.config import ClusterConfig
 from opportune.streams.lag import LagWatch
 from opportune.streams.log import KafkaLog
 from opportune.streams.serving_copy import ServingCopy
 from opportune.streams.serving_records import ServingRecords
+from opportune.streams.snapshots import Followed, Snapshots, followed, place
 from opportune.streams.tail import Tail, catch_up
 from opportune.streams.topics import Topics
+
+log = logging.getLogger("opportune.streams")
 
 LEARN_EVERY = 20_000
 STATEMENTS_HELD_S = 5.0
@@ -56,7 +61,11 @@ class NotHere(OpportuneError):
 
 
 class ClusterEngine(Engine):
-    """``roles`` holds ``gateway``, ``decide`` or both. ``folder`` is scratch: emptied at the start."""
+    """``roles`` are of ``gateway``, ``decide`` and ``learn``. ``folder`` is scratch: emptied at the start.
+
+    It starts from the newest snapshot that a learn role has published (:mod:`opportune.streams.snapshots`),
+    and reads of the journal what came after; without one, as far back as Kafka keeps it.
+    """
 
     def __init__(
         self,
@@ -72,11 +81,14 @@ class ClusterEngine(Engine):
         self._config = config
         self._topics = topics
         self.roles = frozenset(roles)
-        shutil.rmtree(folder, ignore_errors=True)
+        self._folder = folder
         super().__init__(lambda: RealDisk(folder), workspace, clock=clock, warm=warm)
+        self._snapshots = (
+            Snapshots(config, topics, folder / "snapshot", clock) if "learn" in self.roles else None
+        )
 
     def _load(self) -> None:
-        super()._load()
+        self._start()
         self._statement_at = 0.0
         self._redis_away = ""
         self.copy = ServingCopy(self._config)
@@ -89,12 +101,54 @@ class ClusterEngine(Engine):
             codecs({"person": state.person, "item": state.item, "session": state.session}),
             changed=state.components.forget,
         )
-        self.tail = Tail(self._config, (self._topics.items, self._topics.journal))
         self.lag = LagWatch(self._config, self._topics)
-        self._learnt_entries = 0
         for entry in catch_up(self.tail):
             self._learn(entry)
         state.models.learn()
+
+    def _start(self) -> None:
+        """Items and models from the newest snapshot that can be used, or none."""
+        artifacts = Artifacts(self._config, self._topics.artifacts)
+        self.started_from = ""
+        try:
+            artifacts.follow()
+            for snapshot in artifacts.of_kind("snapshot"):
+                try:
+                    shutil.rmtree(self._folder, ignore_errors=True)
+                    place(artifacts, snapshot, self._folder)
+                    self._load_folder()
+                except OpportuneError as error:
+                    log.warning(
+                        "the snapshot %s cannot be used, an older one may do: %s", snapshot.name, error
+                    )
+                    continue
+                self.started_from = snapshot.name
+                log.info("started from %s, %s", snapshot.name, snapshot.about)
+                return
+        finally:
+            artifacts.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        log.info("no snapshot: the journal is read as far back as it is kept")
+        self._load_folder()
+
+    def _load_folder(self) -> None:
+        """What is in the folder, and the tail of the topics that goes on after it."""
+        super()._load()
+        try:
+            told = followed(self.store.meta)
+            start = None if told is None else told.reached()
+            self._learnt_entries = 0 if told is None else told.learnt
+            self.tail = Tail(self._config, (self._topics.items, self._topics.journal), start=start)
+            try:
+                lost = self.tail.check_start()
+            except OpportuneError:
+                self.tail.close()
+                raise
+        except OpportuneError:
+            self.abandon()
+            raise
+        if lost:
+            log.warning("Kafka deleted %d messages that came after the snapshot: they were not learnt", lost)
 
     def _learn(self, entry: Entry) -> None:
         """Items and models from one entry of the journal. The number only says that one comes after another
@@ -220,6 +274,8 @@ class ClusterEngine(Engine):
     def maintain(self, budget_s: float = 0.0003) -> bool:
         """Follow the journal; true while more is waiting."""
         self.log.poll()
+        if self._snapshots is not None and self._snapshots.step(self.state, self._followed(), budget_s):
+            return True
         until = time.perf_counter() + budget_s
         news = 0
         for entry in self.tail.entries():
@@ -227,16 +283,27 @@ class ClusterEngine(Engine):
             news += 1
         return news > 0 and time.perf_counter() < until
 
+    def publish_snapshot(self) -> None:
+        """One of what is learnt now, without waiting for its time. Raises :class:`StorageError`."""
+        self._play("learn", "publish snapshots")
+        assert self._snapshots is not None, "the learn role has them"
+        self._snapshots.publish(self.state, self._followed())
+
+    def _followed(self) -> Followed:
+        taken = [(*part, *at) for part, at in sorted(self.tail.followed().items())]
+        return Followed(self._learnt_entries, taken, self.workspace.revision)
+
     def checkpoint(self) -> None:
-        """Nothing here is worth one."""
+        """Nothing here is worth one: what is to last is in a snapshot."""
 
     def ready(self) -> dict[str, Any]:
         """Not ready is a decider that is far behind the journal itself. Workers that are behind are told and
         make no replica unready: all would be at once, and nobody would answer."""
         behind = self.tail.held
         return {
-            "ready": behind <= self._config.most_behind or "decide" not in self.roles,
+            "ready": behind <= self._config.most_behind or not self.roles & {"decide", "learn"},
             "roles": sorted(self.roles),
+            "started_from": self.started_from or "the journal",
             "journal_read": self.tail.read,
             "journal_behind": behind,
             "workers_behind": self.lag.away or self.lag.roles,
@@ -249,6 +316,7 @@ class ClusterEngine(Engine):
             "journal_tail_entries": float(self.tail.read),
             "journal_tail_behind_entries": float(self.tail.held),
             "log_unacknowledged_entries": float(self.log.waiting),
+            **({} if self._snapshots is None else {"snapshot_age_seconds": self._snapshots.age_s}),
             **{f"{role}_behind_messages": float(count) for role, count in self.lag.roles.items()},
         }
 
@@ -256,6 +324,8 @@ class ClusterEngine(Engine):
         try:
             self.log.flush()
         finally:
+            if self._snapshots is not None:
+                self._snapshots.close()
             self.lag.close()
             self.tail.close()
             self.copy.close()

@@ -64,6 +64,8 @@ class Tail:
                 "group.id": f"{config.prefix}-tail",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
+                # Where ``start`` names what Kafka has deleted: with what is left, not with what comes next.
+                "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 100,
                 "log_level": 0,
             }
@@ -75,6 +77,7 @@ class Tail:
             for topic in topics
             for number in known[topic].partitions
         ]
+        self._begin = {(part.topic, part.partition): max(part.offset, 0) for part in self._parts}
         self._consumer.assign(self._parts)
         self._waiting: dict[tuple[str, int], deque[_Waiting]] = {
             (part.topic, part.partition): deque() for part in self._parts
@@ -137,20 +140,35 @@ class Tail:
         dry = [part for part in self._parts if not self._waiting[part.topic, part.partition]]
         if not dry:
             return 0.0
-        for part in self._consumer.position(dry):
+        for part, at in self._positions(dry):
             _, high = self._consumer.get_watermark_offsets(part, cached=True)
-            if high < 0 or high > max(part.offset, 0):
+            if high < 0 or high > at:
                 return PATIENCE_S
         return HELD_S
+
+    def _positions(self, parts: list[TopicPartition]) -> Iterator[tuple[TopicPartition, int]]:
+        """Where each will be read next. A consumer knows that only of partitions that it has read of."""
+        for part in self._consumer.position(parts):
+            at = part.offset
+            yield part, at if at >= 0 else self._begin[part.topic, part.partition]
+
+    def followed(self) -> Reached:
+        """Where another one would go on that has what was handed on here."""
+        found = dict(self.taken)
+        for part, at in self._positions(self._parts):
+            place = part.topic, part.partition
+            if not self._waiting[place] and at > found.get(place, (0, 0))[0]:
+                found[place] = (at, 0)  # past markers of transactions, which are no entries
+        return found
 
     @property
     def held(self) -> int:
         """Entries known to this consumer that were not handed on yet; markers of transactions count too. Asks
         nobody."""
         behind = sum(map(len, self._waiting.values()))
-        for part in self._consumer.position(self._parts):
+        for part, at in self._positions(self._parts):
             _, high = self._consumer.get_watermark_offsets(part, cached=True)
-            behind += max(0, high - max(part.offset, 0))
+            behind += max(0, high - at)
         return behind
 
     def ends(self) -> Ends:
@@ -163,10 +181,24 @@ class Tail:
     def reached(self, ends: Ends) -> bool:
         """Whether everything before ``ends`` has been read and handed on."""
         return not any(self._waiting.values()) and all(
-            part.offset >= ends[part.topic, part.partition]
-            or (part.offset < 0 and ends[part.topic, part.partition] == 0)
-            for part in self._consumer.position(self._parts)
+            at >= ends[part.topic, part.partition] for part, at in self._positions(self._parts)
         )
+
+    def check_start(self) -> int:
+        """How many messages were deleted that ``start`` has not seen. Raises :class:`StorageError` when Kafka
+        holds less than ``start`` has seen: then it is another journal."""
+        lost = 0
+        for part in self._parts:
+            low, high = self._consumer.get_watermark_offsets(part, timeout=10)
+            begin = self._begin[part.topic, part.partition]
+            if begin > high:
+                raise StorageError(
+                    f"{part.topic} ends at {high} in partition {part.partition}, but was followed to {begin}",
+                    remedy="it is another journal: begin without what was learnt of the old one",
+                )
+            lost += max(0, low - begin) if (part.topic, part.partition) in self.taken else 0
+            self._begin[part.topic, part.partition] = max(low, begin)
+        return lost
 
     def close(self) -> None:
         self._consumer.close()

@@ -15,6 +15,19 @@ from opportune.streams.config import ClusterConfig
 WEEK_MS = 7 * 24 * 3_600_000
 MOST_PATIENT_S = 15.0
 
+ARTIFACT_PARTITIONS = 2
+"""What there is, and the pieces of it."""
+
+_HOUR_MS = "3600000"
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.ms": _HOUR_MS,
+    "segment.bytes": str(64 << 20),
+    "max.compaction.lag.ms": _HOUR_MS,
+    "delete.retention.ms": _HOUR_MS,
+    "min.cleanable.dirty.ratio": "0.1",
+}
+"""What was replaced or withdrawn is off the brokers' disks some two hours later."""
 
 _REFUSES = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 """What waiting does not change."""
@@ -24,13 +37,15 @@ class Topics(msgspec.Struct, frozen=True):
     """``events`` is what gateways and decisions publish, placed by the strongest identifier, and may hold an
     event twice. ``journal`` is what the fold workers accepted, each entry once. ``ends`` tells the other
     identifiers of an event about it, placed by them. ``items`` is the catalogue's own updates, ``account``
-    tallies and dead letters. Messages are :mod:`~opportune.streams.packs`."""
+    tallies and dead letters. Messages are :mod:`~opportune.streams.packs`. ``artifacts`` is what processes
+    publish for others to load, snapshots and trained models (:mod:`~opportune.streams.artifacts`)."""
 
     events: str
     journal: str
     ends: str
     items: str
     account: str
+    artifacts: str
 
     @classmethod
     def of(cls, prefix: str) -> Topics:
@@ -80,7 +95,13 @@ def ensure(
     names = msgspec.structs.astuple(topics)
     for name in names:
         if name not in known:
-            _make(admin, config, name, keep_ms=-1 if name in (topics.items, topics.account) else WEEK_MS)
+            if name == topics.artifacts:
+                _make(admin, config, name, partitions=ARTIFACT_PARTITIONS, settings=_COMPACTED)
+            else:
+                keep_ms = -1 if name in (topics.items, topics.account) else WEEK_MS
+                _make(
+                    admin, config, name, partitions=config.partitions, settings={"retention.ms": str(keep_ms)}
+                )
         elif name in (topics.events, topics.ends) and len(known[name].partitions) != config.partitions:
             raise StorageError(
                 f"the topic {name} has {len(known[name].partitions)} partitions",
@@ -97,13 +118,15 @@ def ensure(
     return topics
 
 
-def _make(admin: AdminClient, config: ClusterConfig, name: str, *, keep_ms: int) -> None:
+def _make(
+    admin: AdminClient, config: ClusterConfig, name: str, *, partitions: int, settings: dict[str, str]
+) -> None:
     topic = NewTopic(
         name,
-        num_partitions=config.partitions,
+        num_partitions=partitions,
         replication_factor=config.copies,
         config={
-            "retention.ms": str(keep_ms),
+            **settings,
             "min.insync.replicas": str(max(1, config.copies - 1)),
             "message.timestamp.type": "CreateTime",
         },

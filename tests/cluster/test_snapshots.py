@@ -1,0 +1,235 @@
+"""What a learn role publishes lets a decider start without the journal before it, and decide the same."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from scripts.cluster.recorded import recorded
+from scripts.cluster.settled import settle
+from tests.cluster.conftest import playing
+from tests.cluster.equivalence import keep_old, send
+
+from opportune import Engine
+from opportune.clock import FixedClock
+from opportune.engine.workspace import load_workspace
+from opportune.streams.artifacts import ANNOUNCED, Artifacts
+from opportune.streams.config import ClusterConfig
+from opportune.streams.engine import ClusterEngine
+from opportune.streams.topics import Topics
+
+NOW = 1_772_000_000_000 + 20 * 24 * 3_600_000
+CALLS = recorded(60)
+HALF = len(CALLS) // 2
+
+
+class Scene:
+    """One machine beside a cluster that was sent the same calls."""
+
+    def __init__(self, config: ClusterConfig, topics: Topics, folder: Path) -> None:
+        self.config, self.topics, self.folder = config, topics, folder
+        self.clock = FixedClock(NOW)
+        self.one = Engine.open(folder / "one", clock=self.clock)
+        self.one._world.timer = lambda: 0  # a stage that is late on a busy machine is no difference
+        self.door = self.started("gateway", "learn")
+        self.let_publish(at_s=math.inf)
+
+    def started(self, *roles: str, workspace: Path | None = None) -> ClusterEngine:
+        engine = ClusterEngine(
+            self.config,
+            self.topics,
+            load_workspace(workspace),
+            folder=self.folder / "-".join(("scratch", *roles, str(self.clock.now))),
+            roles=roles,
+            clock=self.clock,
+        )
+        engine._world.timer = lambda: 0
+        return engine
+
+    def let_publish(self, *, at_s: float = -math.inf) -> None:
+        """The learner looks whether it is time for a snapshot only when the test says so."""
+        assert self.door._snapshots is not None
+        self.door._snapshots._looked_at = at_s
+
+    def play(self, calls: Sequence[dict[str, Any]]) -> None:
+        """To both; until the workers have folded everything, and the learner has read it."""
+        self.clock.now += len(calls) + 1
+        for engine in (self.one, self.door):
+            send(engine, calls, self.clock.now - len(calls))
+        settle(self.config, self.topics)
+        follow(self.door)
+
+    def lists(self, engine: Engine) -> dict[str, Any]:
+        """What everybody who is in the stream is shown."""
+        found = {}
+        for name in sorted({str(call["anonymousId"]) for call in CALLS}):
+            for placement in ("home_recs", "pdp_similar"):
+                request = {"placement": placement, "identifiers": {"anonymous_id": name}}
+                if placement == "pdp_similar":
+                    request["context"] = {"page": {"product_id": "i7"}}
+                [decision] = engine.decide(request).decisions
+                found[name, placement] = [(i.item_id, i.score) for i in decision.items], decision.degraded
+        return found
+
+    def delete_journal(self) -> int:
+        """Everything that is in the journal now; how many messages."""
+        deleted = 0
+        tail = self.door.tail
+        parts = [TopicPartition(topic, number, end) for (topic, number), end in tail.ends().items()]
+        admin = AdminClient(dict(self.config.kafka.client()))
+        for done in admin.delete_records(parts).values():
+            deleted += done.result(timeout=30).low_watermark
+        return deleted
+
+    def close(self) -> None:
+        self.door.close()
+        self.one.close()
+
+
+@pytest.fixture
+def scene(config: ClusterConfig, topics: Topics, file: Path, tmp_path: Path) -> Iterator[Scene]:
+    keep_old(config, topics)
+    with playing("fold", file, tmp_path / "f"), playing("identity", file, tmp_path / "i"):
+        made = Scene(config, topics, tmp_path)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@contextmanager
+def closing(engine: ClusterEngine) -> Iterator[ClusterEngine]:
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def follow(engine: ClusterEngine) -> None:
+    ends = engine.tail.ends()
+    while not engine.tail.reached(ends):
+        engine.maintain()
+    engine.state.models.learn()
+
+
+def test_a_decider_that_starts_from_a_snapshot_decides_as_one_that_read_everything(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.play(CALLS[:HALF])
+    with closing(scene.started("decide")) as old:
+        assert old.ready()["started_from"] == "the journal"
+        scene.door.publish_snapshot()
+        assert scene.delete_journal() > HALF // 100
+        scene.play(CALLS[HALF:])
+        follow(old)
+        scene.clock.now += 1
+        with caplog.at_level(logging.WARNING), closing(scene.started("decide")) as warm:
+            assert "Kafka deleted" not in caplog.text
+            assert warm.ready()["started_from"] == "snapshot-0"
+            assert 0 < warm.tail.read < len(CALLS)
+            mine = scene.lists(scene.one)
+            assert sum(len(items) for items, _ in mine.values()) > 500
+            assert scene.lists(old) == mine
+            assert scene.lists(warm) == mine
+            assert warm.state.catalog.ids == old.state.catalog.ids
+            scene.play([{**CALLS[0], "messageId": f"more-{n}"} for n in range(20)])
+            follow(warm)
+            assert scene.lists(warm) == scene.lists(scene.one)
+
+
+def test_a_snapshot_names_nobody(scene: Scene) -> None:
+    scene.play(CALLS[:HALF])
+    scene.door.publish_snapshot()
+    artifacts = Artifacts(scene.config, scene.topics.artifacts)
+    artifacts.follow()
+    [snapshot] = artifacts.of_kind("snapshot")
+    data = b"".join(artifacts.read(snapshot))
+    artifacts.close()
+    assert b"i7" in data
+    for call in CALLS[:HALF]:
+        assert str(call["anonymousId"]).encode() + b"\n" not in data
+        assert f"anonymous_id:{call['anonymousId']}".encode() not in data
+        assert str(call.get("userId", "anonymous_id:")).encode() + b"@" not in data
+
+
+def test_a_broken_snapshot_is_told_and_an_older_one_serves(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.play(CALLS[:HALF])
+    scene.door.publish_snapshot()
+    scene.clock.now += 1
+    scene.door.publish_snapshot()
+    _spoil(scene, "snapshot-1")
+    with caplog.at_level(logging.WARNING, "opportune.streams"), closing(scene.started("decide")) as engine:
+        assert engine.ready()["started_from"] == "snapshot-0"
+        assert scene.lists(engine) == scene.lists(scene.one)
+    assert "snapshot-1 cannot be used, an older one may do: the bytes in Kafka are not those" in caplog.text
+    _spoil(scene, "snapshot-0", format=99)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "opportune.streams"), closing(scene.started("decide")) as engine:
+        assert engine.ready()["started_from"] == "the journal"
+        assert scene.lists(engine) == scene.lists(scene.one)
+    assert "published by a newer version (format 99, we read 1)" in caplog.text
+
+
+def _spoil(scene: Scene, name: str, *, format: int | None = None) -> None:
+    """Other bytes, or another format, under an announcement that says the rest as it was."""
+    artifacts = Artifacts(scene.config, scene.topics.artifacts)
+    artifacts.follow()
+    before = artifacts.known[name]
+    spoilt = msgspec.structs.replace(before, format=format or before.format)
+    if format is None:
+        spoilt = msgspec.structs.replace(before, digest="0" * 64)
+    producer = Producer(scene.config.kafka.client())
+    producer.produce(
+        scene.topics.artifacts, msgspec.msgpack.encode(spoilt), key=name.encode(), partition=ANNOUNCED
+    )
+    assert producer.flush(10) == 0
+    artifacts.close()
+
+
+def test_other_definitions_start_from_it_as_one_machine_does_from_its_checkpoint(
+    scene: Scene, tmp_path: Path
+) -> None:
+    scene.play(CALLS[:HALF])
+    scene.door.publish_snapshot()
+    scene.delete_journal()
+    workspace = tmp_path / "w"
+    workspace.mkdir()
+    (workspace / "placements.yaml").write_text(
+        "placements: [{name: home_recs, sources: [{source: most_bought}], count: 7}]"
+    )
+    with closing(scene.started("decide", workspace=workspace)) as engine:
+        assert engine.ready()["started_from"] == "snapshot-0"
+        [decision] = engine.decide(
+            {"placement": "home_recs", "identifiers": {"anonymous_id": "new"}}
+        ).decisions
+        assert len(decision.items) == 7
+
+
+def test_the_learner_publishes_when_the_newest_is_old_and_keeps_three(scene: Scene) -> None:
+    scene.play(CALLS[:100])
+    artifacts = Artifacts(scene.config, scene.topics.artifacts)
+    assert scene.door._snapshots is not None
+    for number in range(5):
+        scene.clock.now += round(scene.config.snapshot_every_s * 1000)
+        scene.let_publish()
+        while scene.door._snapshots._newest != scene.clock.now:
+            scene.door.maintain()
+        artifacts.follow()
+        found = [one.name for one in artifacts.of_kind("snapshot")]
+        assert len(found) == min(number + 1, 3)
+        assert found[0] == f"snapshot-{number % 3}"
+    scene.let_publish()
+    for _ in range(200):
+        scene.door.maintain()
+    assert artifacts.follow() == set()
+    artifacts.close()
