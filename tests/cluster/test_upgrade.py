@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,9 @@ import pytest
 from scripts.cluster.recorded import recorded
 from scripts.cluster.settled import settle
 from tests.cluster.conftest import playing
-from tests.cluster.equivalence import keep_old, named, person, send
+from tests.cluster.equivalence import keep_old
+from tests.cluster.streaming import Stream, people, until
 
-from opportune.clock import FixedClock
-from opportune.engine.engine import Engine
 from opportune.engine.workspace import load_workspace
 from opportune.streams.config import ClusterConfig
 from opportune.streams.engine import ClusterEngine
@@ -37,43 +33,6 @@ features:
 """
 ADDED = ("taken_all", "looked_7d")
 """Features that the new definitions have more; the second from detail that old rows had lost."""
-AT_ONCE = 10
-PAUSE_S = 0.25
-
-
-class Stream:
-    """Posts calls, some at a time, from a thread of its own, until all are posted."""
-
-    def __init__(self, engine: ClusterEngine, calls: list[dict[str, Any]]) -> None:
-        self.posted = 0
-        self._engine = engine
-        self._calls = calls
-        self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._post)
-        self._thread.start()
-
-    def _post(self) -> None:
-        for start in range(0, len(self._calls), AT_ONCE):
-            send(self._engine, self._calls[start : start + AT_ONCE])
-            self.posted = min(start + AT_ONCE, len(self._calls))
-            self._hurry.wait(PAUSE_S)
-
-    def goes_on(self, by: int = 100) -> None:
-        """Until so many more are posted."""
-        goal = self.posted + by
-        assert goal <= len(self._calls), "the stream is too short"
-        until(lambda: self.posted >= goal)
-
-    def end(self) -> None:
-        self._hurry.set()
-        self._thread.join()
-
-
-def until(true: Callable[[], bool], within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def folded(log: Path) -> list[str]:
@@ -138,22 +97,10 @@ def test_definitions_change_while_a_stream_runs(
 def compare(config: ClusterConfig, topics: Topics, calls: list[Any], workspace: Path, folder: Path) -> None:
     """A decider with these definitions tells the same of everybody as one machine does, in all that both
     versions of the definitions have."""
-    clock = FixedClock(1_773_400_000_000)
-    one = Engine.open(folder / f"one-{workspace.name}", workspace=workspace, clock=clock)
-    many = ClusterEngine(
-        config, topics, load_workspace(workspace), folder=folder / "d", roles=("decide",), clock=clock
-    )
-    try:
-        one.ingest(calls, source="shop")
-        people = sorted({name for call in calls for name in named(call)})
-        told = {name: (kept(person(one, name)), kept(person(many, name))) for name in people}
-        assert {name: many for name, (_, many) in told.items()} == {
-            name: one for name, (one, _) in told.items()
-        }
-        assert sum(one["events"].get("product_viewed", 0) for one, _ in told.values()) > 500
-    finally:
-        many.close()
-        one.close()
+    one, many = people(config, topics, calls, folder, workspace)
+    assert {name: kept(profile) for name, profile in many.items()} == {
+        name: kept(profile) for name, profile in one.items()
+    }
 
 
 def kept(profile: dict[str, Any]) -> dict[str, Any]:
