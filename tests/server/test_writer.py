@@ -49,6 +49,31 @@ def test_everything_posted_in_one_turn_shares_a_flush(engine: Any) -> None:
     assert len(engine.applied) == 50
 
 
+def test_a_post_that_cannot_be_admitted_fails_alone(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    admit = engine.admit
+
+    def stumbling(items: Any, **about: Any) -> Any:
+        if b"stumble" in bytes(items[0]):
+            raise ZeroDivisionError("in the door")
+        return admit(items, **about)
+
+    monkeypatch.setattr(engine, "admit", stumbling)
+
+    async def scenario(writer: GroupWriter) -> None:
+        first, second, third = (
+            post(writer, body) for body in (b'{"type":"track"}', b"stumble", b'{"type":"page"}')
+        )
+        told = await asyncio.gather(first, second, third, return_exceptions=True)
+        assert [told[0].stored, told[2].stored] == [1, 1]
+        assert isinstance(told[1], ZeroDivisionError)
+        assert writer.queued == 0
+        assert writer.healthy
+        assert (await post(writer)).stored == 1
+
+    run(engine, scenario)
+    assert len(engine.applied) == 3
+
+
 def test_where_posts_come_thick_a_flush_waits_for_company(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,11 +74,21 @@ NUDGE_S = 0.02
 """How long decision records, which nobody waits for, may stay unflushed when nothing else is posted."""
 
 
-class _Waiting(NamedTuple):
-    admission: Admission
-    pending: Pending[None]
-    size: int
-    since: float
+Admit = Callable[[], Admission]
+
+
+class _Waiting:
+    """A post. It is admitted with its group, right before it is appended: four in a row cost two thirds of
+    four times one."""
+
+    __slots__ = ("admission", "admit", "pending", "since", "size")
+
+    def __init__(self, admit: Admit, pending: Pending[Admission], size: int, since: float) -> None:
+        self.admission: Admission
+        self.admit = admit
+        self.pending = pending
+        self.size = size
+        self.since = since
 
 
 class _Flush(NamedTuple):
@@ -196,7 +206,7 @@ class GroupWriter:
             is_public=is_public,
         )
         if len(body_items) <= CHUNK:
-            return self._commit_one(admit(body_items), dialect)
+            return self._commit_one(partial(admit, body_items), len(body_items), dialect)
         answer: Pending[Receipt] = Pending()
         task = self._loop.create_task(self._in_pieces(body_items, admit, dialect))
         self._large.add(task)
@@ -216,7 +226,7 @@ class GroupWriter:
         self, body_items: Sequence[RawItem], admit: Callable[..., Admission], dialect: str
     ) -> Receipt:
         verdicts: list[Verdict] = []
-        parts: list[Pending[None]] = []
+        parts: list[Pending[Admission]] = []
         for start in range(0, len(body_items), CHUNK):
             if start:
                 await asyncio.sleep(0)
@@ -224,7 +234,7 @@ class GroupWriter:
                 break
             admission = admit(body_items[start : start + CHUNK], position=start)
             verdicts.extend(admission.verdicts)
-            parts.append(self._commit(admission))
+            parts.append(self._commit(partial(_same, admission), len(admission.verdicts)))
         for part in parts:
             await part
         if self.failure and len(verdicts) < len(body_items):
@@ -234,10 +244,10 @@ class GroupWriter:
     def commit(self, admission: Admission, dialect: str = "replay") -> Pending[Receipt]:
         """Make something that the engine admitted by another way (a replayed dead letter) durable."""
         self._refuse_if_unable(1)
-        return self._commit_one(admission, dialect)
+        return self._commit_one(partial(_same, admission), len(admission.verdicts), dialect)
 
-    def _commit_one(self, admission: Admission, dialect: str) -> Pending[Receipt]:
-        return self._commit(admission).map(lambda _: self._receipt(admission.verdicts, dialect))
+    def _commit_one(self, admit: Admit, size: int, dialect: str) -> Pending[Receipt]:
+        return self._commit(admit, size).map(lambda admission: self._receipt(admission.verdicts, dialect))
 
     def nudge(self) -> None:
         """Something was appended that nobody waits for: flush it soon."""
@@ -264,14 +274,13 @@ class GroupWriter:
                 return perf_counter() - line[0].since
         return 0.0
 
-    def _commit(self, admission: Admission) -> Pending[None]:
-        pending: Pending[None] = Pending()
-        size = len(admission.verdicts)
+    def _commit(self, admit: Admit, size: int) -> Pending[Admission]:
+        pending: Pending[Admission] = Pending()
         now = perf_counter()
         self._gap_s += 0.1 * (min(now - self._came_at, 1.0) - self._gap_s)
         self._came_at = now
         self._queued += size
-        self._waiting.append(_Waiting(admission, pending, size, now))
+        self._waiting.append(_Waiting(admit, pending, size, now))
         self._idle.clear()
         if not self._flushing:
             self._schedule()
@@ -306,21 +315,32 @@ class GroupWriter:
             self._gathering = None
         if self._flushing or self.failure or not (self._waiting or self._nudged):
             return
-        group, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        group = [one for one in waiting if self._admitted(one)]
         self._group = group
         self._nudged = False
         self._flushing = True
         try:
-            self.engine.append([waiting.admission for waiting in group])
+            self.engine.append([one.admission for one in group])
         except (OSError, OpportuneError) as error:
             self._flushed(_Flush(group, error, 0.0))
             return
-        if self._is_quick(sum([waiting.size for waiting in group])):
+        if self._is_quick(sum([one.size for one in group])):
             done = self._flush(group)
             self._usual_flush_s += 0.2 * (done.seconds - self._usual_flush_s)
             self._flushed(done)
         else:
             self._inbox.put(group)
+
+    def _admitted(self, waiting: _Waiting) -> bool:
+        """Whether the post got through the door; if not, it alone is told why."""
+        try:
+            waiting.admission = waiting.admit()
+        except Exception as error:  # noqa: BLE001  # whatever it is must not hold up the others
+            self._queued -= waiting.size
+            waiting.pending.fail(error)
+            return False
+        return True
 
     def _is_quick(self, size: int) -> bool:
         """Whether to flush a group of so many events on the loop."""
@@ -387,7 +407,7 @@ class GroupWriter:
                 return
             self._queued -= size
             for waiting in piece:
-                waiting.pending.succeed(None)
+                waiting.pending.succeed(waiting.admission)
             if unfolded and perf_counter() > deadline:
                 self._loop.call_soon(self._fold)
                 return
@@ -441,3 +461,7 @@ class GroupWriter:
         if timer is not None:
             timer.cancel()
         self._timers[name] = self._loop.call_later(delay_s, what)
+
+
+def _same(admission: Admission) -> Admission:
+    return admission
