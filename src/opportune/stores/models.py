@@ -100,6 +100,13 @@ class ModelStore:
             return []
         return [line for line in data.split(b"\n")[:-1] if _is_json(line)]
 
+    def put_moves(self, moves: list[bytes]) -> None:
+        """Say other moves than before, at once: for a copy that follows another folder. Not flushed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        making = self.folder / f".moves.{os.getpid()}"
+        making.write_bytes(b"".join(move + b"\n" for move in moves))
+        making.replace(self.folder / MOVES)
+
     def _read(self, version: str, name: str) -> bytes:
         path = self.folder / version / name
         try:

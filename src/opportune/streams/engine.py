@@ -12,6 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
 
@@ -21,10 +22,12 @@ from opportune.clock import Clock, system_clock
 from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
 from opportune.decide.world import new_decision_id
 from opportune.engine.admission import Admission, RawItem
-from opportune.engine.engine import Engine, request_of
+from opportune.engine.engine import LOOK_FOR_RANKER, Engine, request_of
 from opportune.engine.entries import Entry
 from opportune.engine.groups import groups_of
+from opportune.engine.live_models import LiveVersions
 from opportune.engine.loading import codecs
+from opportune.engine.served import Served
 from opportune.engine.workspace import Workspace
 from opportune.errors import NotFound, OpportuneError, StorageError
 from opportune.events.event import DeadLetter, Event
@@ -34,6 +37,7 @@ from opportune.streams.artifacts import Artifacts
 from opportune.streams.config import ClusterConfig
 from opportune.streams.lag import LagWatch
 from opportune.streams.log import KafkaLog
+from opportune.streams.model_feed import ModelFeed
 from opportune.streams.serving_copy import ServingCopy
 from opportune.streams.serving_records import ServingRecords
 from opportune.streams.snapshots import Followed, Snapshots, followed, place
@@ -86,6 +90,14 @@ class ClusterEngine(Engine):
         self._snapshots = (
             Snapshots(config, topics, folder / "snapshot", clock) if "learn" in self.roles else None
         )
+        self._feed: ModelFeed | None = None
+        if "decide" in self.roles:
+            self._feed = ModelFeed(config, topics, folder, self.state.catalog)
+            self._feed.take()
+            self._served = Served(folder, workspace)
+            self._live = partial(LiveVersions, folder, workspace.live)
+            self._follow_models()
+            self.refresh_ranker()
 
     def _load(self) -> None:
         self._start()
@@ -276,6 +288,10 @@ class ClusterEngine(Engine):
         self.log.poll()
         if self._snapshots is not None and self._snapshots.step(self.state, self._followed(), budget_s):
             return True
+        if self._feed is not None:
+            self._feed.step()
+            if self.clock() - self._looked_for_ranker >= LOOK_FOR_RANKER:
+                self.refresh_ranker()
         until = time.perf_counter() + budget_s
         news = 0
         for entry in self.tail.entries():
@@ -324,8 +340,9 @@ class ClusterEngine(Engine):
         try:
             self.log.flush()
         finally:
-            if self._snapshots is not None:
-                self._snapshots.close()
+            for one in (self._snapshots, self._feed):
+                if one is not None:
+                    one.close()
             self.lag.close()
             self.tail.close()
             self.copy.close()

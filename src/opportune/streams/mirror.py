@@ -23,6 +23,7 @@ from opportune.events.event import Event
 from opportune.streams.config import ClusterConfig
 from opportune.streams.engine import NotHere
 from opportune.streams.log import KafkaLog
+from opportune.streams.model_shelf import ModelShelf
 from opportune.streams.positions import Positions
 from opportune.streams.tail import Tail
 from opportune.streams.topics import Topics
@@ -39,6 +40,7 @@ class Mirror(Engine):
     def follow(self, config: ClusterConfig, topics: Topics, folder: Path) -> None:
         """Go on where the journal ends. Raises :class:`Corrupt` when ``folder`` followed another journal."""
         self._positions = Positions(folder)
+        self.shelf = ModelShelf(config, topics, folder, lambda: self.state.catalog, self.clock)
         self._followed = (topics.journal, topics.items, topics.account)
         start = self._positions.reached(self.journal.next_seq)
         self.tail = Tail(config, self._followed, start=start)
@@ -70,6 +72,7 @@ class Mirror(Engine):
 
     def maintain(self, budget_s: float = 0.0003) -> bool:
         more = self.take() > 0
+        self.shelf.step()
         return super().maintain(budget_s) or more
 
     def record(self, decision_id: str) -> DecisionRecord:
@@ -161,6 +164,7 @@ class Mirror(Engine):
 
     def close(self) -> None:
         try:
+            self.shelf.close()
             self.log.flush()
             self.tail.close()
         finally:
