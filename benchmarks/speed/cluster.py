@@ -45,6 +45,7 @@ from opportune.streams.engine import ClusterEngine
 from opportune.streams.folding import Leaves
 from opportune.streams.log import KafkaLog
 from opportune.streams.marks import mark_of, with_mark
+from opportune.streams.stones import Hashes
 from opportune.streams.topics import Topics, ensure
 
 DOCUMENTS = (Path("docs/decisions/0006-stream-engine.md"), Path("docs/explanation/cluster.md"))
@@ -186,7 +187,7 @@ def own_fold(events: Sequence[Event], each: int = 16) -> float:
     """CPU of our part of a fold worker alone, per event: decode, fold, encode; no engine, no servers.
     A commit every ``each`` events."""
     schema, state = ProfileSchema.default(), InMemory()
-    leaves = Leaves(schema)
+    leaves = Leaves(schema, Hashes(b""))
     packed = [
         packs.encode([(event.received, event) for event in events[start : start + each]])
         for start in range(0, len(events), each)

@@ -20,6 +20,7 @@ from opportune.streams.folding import Folding
 from opportune.streams.lineage import FoldVersion
 from opportune.streams.serving_copy import LEAF
 from opportune.streams.shards import Shards
+from opportune.streams.stones import Hashes
 from opportune.streams.topics import Topics
 from opportune.streams.workers import IntoServingCopy
 
@@ -40,7 +41,7 @@ class Copy:
 
 
 def worker(schema: ProfileSchema) -> tuple[Folding, IntoServingCopy]:
-    folding = Folding(schema, Topics.of("t"), Shards(3), FoldVersion.of(schema))
+    folding = Folding(schema, Topics.of("t"), Shards(3), FoldVersion.of(schema), Hashes(b"key"))
     copy: Any = Copy()
     return folding, IntoServingCopy(folding, copy, LEAF)
 

@@ -32,6 +32,9 @@ class Kept:
     def key(self, kind: bytes, identifier: bytes) -> bytes:
         return kind + b":" + identifier
 
+    def stone_key(self, identifier: bytes) -> bytes:
+        return b"x:" + identifier
+
     def get(self, names: Sequence[bytes], within_s: float | None = None) -> list[bytes | None]:
         if self.broken:
             raise StorageError("Redis does not answer")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from msgspec import to_builtins
 
 from opportune.cli import options
 from opportune.cli.app import Examples
 from opportune.cli.cluster_definitions import cluster_file as _file
 from opportune.cli.cluster_definitions import command as definitions_command
 from opportune.cli.cluster_roles import needs_extra
-from opportune.cli.output import print_json, print_table
+from opportune.cli.output import print_json, print_table, when
+from opportune.cli.subject import identifier_of, subject
 from opportune.errors import StorageError
 
 
@@ -83,3 +85,45 @@ def rebuild_copy(file: Path, workspace: Path | None, as_json: bool) -> None:
         print_json({"records": count})
     else:
         click.echo(f"read {count} records of the changelogs; Redis holds what the workers have folded")
+
+
+@command.command(
+    "find",
+    cls=Examples,
+    examples="""
+    opportune cluster find --user-id u1 --cluster cluster.yaml
+    opportune cluster find --email ada@example.org --cluster cluster.yaml --json
+    """,
+)
+@subject
+@_file
+@options.as_json
+def find(user_id: str, email: str, anonymous_id: str, other: str, file: Path, as_json: bool) -> None:
+    """Search every topic and Redis for an identifier, and tell until when what is found stays.
+
+    Reads everything that Kafka holds of this cluster: minutes where that is much.
+    """
+    needs_extra()
+    from opportune.engine.erasing import named
+    from opportune.streams.config import load_config
+    from opportune.streams.leftovers import leftovers
+    from opportune.streams.serving_copy import ServingCopy
+
+    config = load_config(file)
+    copy = ServingCopy(config)
+    copy.wait(10)
+    found = leftovers(config, copy, [named(identifier_of(user_id, email, anonymous_id, other))])
+    if as_json:
+        print_json({"places": [to_builtins(place) for place in found]})
+        return
+    rows = [
+        (
+            place.where,
+            place.read,
+            place.found,
+            when(place.newest) if place.newest else "",
+            "" if not place.found else "somebody deletes it" if place.until is None else when(place.until),
+        )
+        for place in found
+    ]
+    print_table(("where", "searched", "found", "newest", "until, at the latest"), rows)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from opportune.clock import Millis
 from opportune.engine.beside import opened_beside
 from opportune.engine.erasure import Trace, forget_traced, replacements, trace
 from opportune.engine.turns import Turns, at_once
@@ -45,13 +46,23 @@ class Erasing:
     nothing about the person any more and takes in nothing that happened before; after the last turn no file
     knows them."""
 
-    def __init__(self, engine: Engine, identifiers: Sequence[str], *, suppress: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        identifiers: Sequence[str],
+        *,
+        suppress: bool = False,
+        at: Millis | None = None,
+        erasure_id: str = "",
+    ) -> None:
         """Everybody whom the identifiers lead to. ``suppress``: nothing of them is taken in ever again.
-        Raises :class:`InvalidRequest` for what names nobody."""
+        ``at`` is when it was asked for, where that was elsewhere and earlier, under this id. Raises
+        :class:`InvalidRequest` for what names nobody."""
         self._engine = engine
         self._suppress = suppress
         self._named = [named(identifier) for identifier in identifiers]
         self._patterns: list[bytes] = []
+        self._at = at
         self._members: list[Identifier] = []
         self._slots: set[int] = set()
         self._stone: Tombstone
@@ -59,7 +70,7 @@ class Erasing:
         self._traced = Trace()
         self._replaced: dict[int, bytes] = {}
         self._scan: Scan | None = None
-        self.id = secrets.token_hex(8)
+        self.id = erasure_id or secrets.token_hex(8)
         self.receipt: Receipt
         self.failure = ""
 
@@ -77,7 +88,7 @@ class Erasing:
         if engine.data_dir is not None:
             # Before the tombstone: a start that finishes what a crash cut short does not know this folder.
             LikelyStore(engine.data_dir).forget()
-        at = engine.clock()
+        at = engine.clock() if self._at is None else self._at
         marks = tuple([vault.pseudonym(name).hex() for name in members])
         self._stone = Tombstone(
             self.id,
@@ -101,6 +112,11 @@ class Erasing:
             removed=removed,
             scan=None,
         )
+
+    @property
+    def members(self) -> list[Identifier]:
+        """Everybody who is erased, once it has begun."""
+        return self._members
 
     def turns(self) -> Turns:
         """Find in the journal what else is theirs, destroy the keys, merge away the files that still hold old

@@ -145,7 +145,7 @@ class SealedEntries:
 
     def _without_erased(self, entry: Event | DecisionRecord) -> Entry | Erased:
         came = entry.received if isinstance(entry, Event) else entry.time
-        left = tuple([name for name in entry.identifiers if self._stone(name)[0] < came])
+        left = tuple([name for name in entry.identifiers if self.stone(name)[0] < came])
         if len(left) == len(entry.identifiers):
             return entry
         if not left or left[0] != entry.identifiers[0]:
@@ -164,16 +164,16 @@ class SealedEntries:
         """Whether the event may not come in: it is about somebody who was erased after it happened, or who is
         never to be recorded again. 0.1 us per identifier that was asked for before."""
         for name in event.identifiers:
-            at, suppressed = self._stone(name)
+            at, suppressed = self.stone(name)
             if suppressed or event.time <= at or event.received <= at:
                 return True
         return False
 
     def suppresses(self, identifier: Identifier) -> bool:
         """Whether nothing is to be recorded about the identifier ever again. 0.1 us."""
-        return self._stone(identifier)[1]
+        return self.stone(identifier)[1]
 
-    def _stone(self, identifier: Identifier) -> tuple[Millis, bool]:
+    def stone(self, identifier: Identifier) -> tuple[Millis, bool]:
         """When what the identifier names was erased last, before all time when never; and whether it is
         suppressed."""
         found = self._stones.get(identifier)

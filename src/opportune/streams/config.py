@@ -80,6 +80,9 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     definitions are the files beside each process, and the audit log is the data folder's. ``generation`` says
     which of two workers with different definitions is the newer one: raise it to go back to definitions or a
     release that were replaced. Definitions from PostgreSQL count by themselves.
+    ``erasure_key_env`` names the variable with the secret under which tombstones of erased people are hashed;
+    without one it is ``prefix``, and whoever can read the tombstones and has a list of addresses can try
+    them. Choose it before the first erasure: with another one tombstones are not recognised.
     """
 
     kafka: KafkaConfig
@@ -93,6 +96,13 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: Annotated[int, msgspec.Meta(ge=0)] = 0
     snapshot_every_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 600.0
     postgres: PostgresConfig | None = None
+    erasure_key_env: str = ""
+
+    def erasure_key(self) -> bytes:
+        """What tombstones are hashed under."""
+        return (
+            _secret(self.erasure_key_env, "erasure_key_env") if self.erasure_key_env else self.prefix
+        ).encode()
 
     def __post_init__(self) -> None:
         if urlsplit(self.redis.url).password:

@@ -21,6 +21,7 @@ import msgspec
 from opportune.clock import Clock, system_clock
 from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
 from opportune.decide.world import new_decision_id
+from opportune.engine import keys
 from opportune.engine.admission import Admission, RawItem
 from opportune.engine.engine import LOOK_FOR_RANKER, Engine, request_of
 from opportune.engine.entries import Entry
@@ -30,11 +31,15 @@ from opportune.engine.loading import codecs
 from opportune.engine.served import Served
 from opportune.engine.workspace import Workspace
 from opportune.errors import NotFound, OpportuneError, StorageError
-from opportune.events.event import DeadLetter, Event
+from opportune.events.event import DeadLetter, Event, Identifier
 from opportune.events.identifiers import from_mapping, parse
+from opportune.identity.components import Component
+from opportune.privacy.order import Order
 from opportune.stores.disk import RealDisk
 from opportune.streams.artifacts import Artifacts
 from opportune.streams.config import ClusterConfig
+from opportune.streams.door import Door
+from opportune.streams.erasing import ClusterErasing, ClusterRights
 from opportune.streams.lag import LagWatch
 from opportune.streams.log import KafkaLog
 from opportune.streams.model_feed import ModelFeed
@@ -114,6 +119,8 @@ class ClusterEngine(Engine):
             changed=state.components.forget,
         )
         self.lag = LagWatch(self._config, self._topics)
+        self.entries = self._door = Door(self._records)
+        self.rights = ClusterRights(self)
         for entry in catch_up(self.tail):
             self._learn(entry)
         state.models.learn()
@@ -170,8 +177,43 @@ class ClusterEngine(Engine):
             self.state.learn(self._learnt_entries, entry)
         elif type(entry) is DecisionRecord:
             self.state.learn_decision(self._learnt_entries, entry)
+        elif type(entry) is Order:
+            self.heard(entry)
         if self._learnt_entries % LEARN_EVERY == 0:
             self.state.models.learn()
+
+    # -- erasure
+
+    def erasing(self, identifiers: Sequence[str], *, suppress: bool = False) -> ClusterErasing:
+        """An erasure of the whole cluster; the receipt comes from ``derive``."""
+        return ClusterErasing(self, identifiers, suppress=suppress)
+
+    def erasure(self, erasure_id: str) -> NoReturn:
+        raise NotHere(
+            "receipts are not kept here", seen=erasure_id, remedy="ask the process that plays derive"
+        )
+
+    def fresh_component(self, identifier: Identifier) -> Component:
+        """As the workers have it now. Raises :class:`StorageError` when Redis does not answer."""
+        known = self.state.components.remembered(identifier)
+        self._records.refresh((identifier,), known)
+        return self.component(identifier)
+
+    def heard(self, order: Order) -> None:
+        """Somebody is erased or kept out: this door lets nothing of them in, and nothing here names them."""
+        self._door.hear(order)
+        if not order.erases:
+            return
+        state, decisions = self.state, set[str]()
+        for name in order.members:
+            leaf = self._records.drop(name)
+            if leaf is not None:
+                decisions.update(exposure.decision_id for exposure in leaf.exposures)
+            state.models.log.forget(name)
+        for decision_id in decisions:
+            self._records.drop_own(keys.OUTCOMES + decision_id)
+        state.bandits.forget(decisions)
+        self.forget_people()
 
     # -- the door
 

@@ -17,6 +17,7 @@ from quixstreams.state import State
 from opportune.decide.request import DecisionRecord
 from opportune.engine.entries import Entry
 from opportune.events.event import Event
+from opportune.privacy.order import Order
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams import leaf_fold, packs
@@ -25,6 +26,9 @@ from opportune.streams.lineage import FoldVersion
 from opportune.streams.marks import FORMAT, has, mark_of, packed, unpacked, with_mark
 from opportune.streams.serving_copy import stamped
 from opportune.streams.shards import Shards
+from opportune.streams.stones import NO_STONE, STATE, Hashes, Stone
+from opportune.streams.stones import packed as packed_stone
+from opportune.streams.stones import unpacked as unpacked_stone
 from opportune.streams.topics import Topics
 
 STATELESS = b"m:"
@@ -40,26 +44,33 @@ class Out(msgspec.Struct, frozen=True, gc=False):
 
 
 class Held:
-    """A leaf as it is, with the messages that it has had, and the bytes that the state has in its place."""
+    """A leaf as it is, with the messages that it has had, and the bytes that the state has in its place.
+    ``stone`` says what of its identifier's is to stay out."""
 
-    __slots__ = ("leaf", "marks", "record", "state")
+    __slots__ = ("leaf", "marks", "record", "state", "stone")
 
-    def __init__(self, state: State[bytes, Any], record: bytes, marks: bytes, leaf: Leaf) -> None:
+    def __init__(
+        self, state: State[bytes, Any], record: bytes, marks: bytes, leaf: Leaf, stone: Stone
+    ) -> None:
         self.state = state
         self.record = record
         self.marks = marks
         self.leaf = leaf
+        self.stone = stone
 
 
 class Leaves:
     """The leaves that a worker works on, by identifier. What is held is believed only when the state holds
     exactly the bytes that belong to it, so a commit that failed or a partition that moved is never seen."""
 
-    def __init__(self, schema: ProfileSchema, capacity: int = 20_000) -> None:
+    def __init__(self, schema: ProfileSchema, hashes: Hashes, capacity: int = 20_000) -> None:
         self._schema = schema
+        self._hashes = hashes
         self._capacity = capacity
         self._held: OrderedDict[bytes, Held] = OrderedDict()
         self._changed: dict[bytes, Held] = {}
+        self._gone: dict[bytes, int] = {}
+        self._stones: dict[bytes, Stone] = {}
         self._tokens = count()
 
     def take(self, key: bytes, state: State[bytes, Any]) -> Held:
@@ -68,10 +79,11 @@ class Leaves:
         held = self._changed.get(key) or self._held.get(key)
         if held is not None and held.record == record:
             return held
+        stone = self.stone(key, state)
         if record is None:
-            return Held(state, b"", b"", self._schema.zero())
+            return Held(state, b"", b"", self._schema.zero(), stone)
         marks, data = unpacked(record)
-        return Held(state, record, marks, self._schema.decode(data) if data else self._schema.zero())
+        return Held(state, record, marks, self._schema.decode(data) if data else self._schema.zero(), stone)
 
     def keep(self, key: bytes, held: Held, state: State[bytes, Any]) -> None:
         """It was changed: the next commit has it."""
@@ -81,10 +93,46 @@ class Leaves:
             state.set_bytes(key, held.record)
             self._changed[key] = held
 
+    def stone(self, key: bytes, state: State[bytes, Any]) -> Stone:
+        """What is to stay out; asked once for every leaf that is not at hand."""
+        data = state.get_bytes(STATE + self._hashes.of(key))
+        return NO_STONE if data is None else unpacked_stone(data)
+
+    def bury(self, key: bytes, order: Order, seq: int, state: State[bytes, Any]) -> None:
+        """Carry out an order about this leaf. One that came before, by way of another leaf of the person,
+        leaves the links that were told of since."""
+        stone = self.stone(key, state)
+        came_before = order.erases and stone.at >= order.time
+        stone = stone.after(order, seq)
+        mark = self._hashes.of(key)
+        state.set_bytes(STATE + mark, packed_stone(stone))
+        self._stones[mark] = stone
+        held = self.take(key, state)
+        held.stone = stone
+        if not order.erases:
+            return
+        newer = {o: e for o, e in held.leaf.links.items() if e.time > order.time} if came_before else {}
+        if newer:
+            held.leaf.links = newer
+            held.leaf.offset = seq
+            self.keep(key, held, state)
+        else:
+            self._changed.pop(key, None)
+            self._held.pop(key, None)
+            state.delete(key)
+            self._gone[key] = seq
+
+    def stones(self) -> dict[bytes, bytes]:
+        """The tombstones since the last commit, by hash, as the serving copy holds them."""
+        out = {mark: stamped(stone.seq, packed_stone(stone)) for mark, stone in self._stones.items()}
+        self._stones.clear()
+        return out
+
     def encoded(self) -> dict[bytes, bytes]:
         """What has changed since the last commit, written into the state; by identifier, as the serving copy
         holds it."""
-        out = {}
+        out = {key: stamped(seq, b"") for key, seq in self._gone.items()}
+        self._gone.clear()
         for key, held in self._changed.items():
             data = self._schema.encode(held.leaf)
             held.record = packed(held.marks, data)
@@ -100,18 +148,22 @@ class Leaves:
     def forget(self) -> None:
         """The commit did not happen, and what was folded for it will come again."""
         self._changed.clear()
+        self._gone.clear()
+        self._stones.clear()
 
 
 class Folding:
     """A pack of ``events``: entries that were there before are dropped, the others folded and sent on."""
 
-    def __init__(self, schema: ProfileSchema, topics: Topics, shards: Shards, version: FoldVersion) -> None:
+    def __init__(
+        self, schema: ProfileSchema, topics: Topics, shards: Shards, version: FoldVersion, hashes: Hashes
+    ) -> None:
         self._schema = schema
         self._shards = shards
         self.gate = Gate(version)
         self._journal = topics.journal
         self._ends = topics.ends
-        self.leaves = Leaves(schema)
+        self.leaves = Leaves(schema, hashes)
 
     def __call__(
         self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
@@ -121,16 +173,20 @@ class Folding:
         found = packs.entries_of(value)
         offset = message_context().offset
         accepted: list[tuple[int, Entry]] = []
-        ends: dict[int, list[tuple[bytes, Event]]] = {}
+        ends: dict[int, list[tuple[bytes, Event | Order]]] = {}
         for place, (time, entry) in enumerate(found):
-            if self._fold(entry, packs.sequence(offset, place), state):
+            if type(entry) is Order:
+                self._order(entry, packs.sequence(offset, place), state, ends)
+                if entry.is_first:
+                    accepted.append((time, entry))
+            elif self._fold(entry, packs.sequence(offset, place), state):
                 accepted.append((time, entry))
                 if type(entry) is Event and len(entry.identifiers) > 1:
                     self._tell(entry, ends)
-        if not accepted:
-            return []
-        passed_on = value if len(accepted) == len(found) else packs.encode(accepted)
-        out = [Out(self._journal, key, passed_on)]
+        out = []
+        if accepted:
+            passed_on = value if len(accepted) == len(found) else packs.encode(accepted)
+            out = [Out(self._journal, key, passed_on)]
         out += [Out(self._ends, self._shards.keys[shard], packs.encode(pack)) for shard, pack in ends.items()]
         return out
 
@@ -139,8 +195,10 @@ class Folding:
         if type(entry) is Event:
             return self._event(entry, seq, state)
         if type(entry) is DecisionRecord and entry.identifiers:
-            name = entry.identifiers[0].encode("utf-8", "surrogatepass")
+            name = _bytes(entry.identifiers[0])
             held = self.leaves.take(name, state)
+            if held.stone is not NO_STONE and held.stone.refuses(entry.time):
+                return False
             leaf_fold.fold_decision(self._schema, held.leaf, entry, seq)
             self.leaves.keep(name, held, state)
         return True
@@ -154,29 +212,48 @@ class Folding:
                 return False
             state.set_bytes(name, packed(with_mark(marks, mark), b""))
             return True
-        name = event.identifiers[0].encode("utf-8", "surrogatepass")
+        name = _bytes(event.identifiers[0])
         held = self.leaves.take(name, state)
-        if has(held.marks, mark):
+        if has(held.marks, mark) or (
+            held.stone is not NO_STONE and held.stone.refuses(event.time, event.received)
+        ):
             return False
         held.marks = with_mark(held.marks, mark)
         leaf_fold.fold_event(self._schema, held.leaf, event, seq)
         self.leaves.keep(name, held, state)
         return True
 
-    def _tell(self, event: Event, ends: dict[int, list[tuple[bytes, Event]]]) -> None:
+    def _order(
+        self,
+        order: Order,
+        seq: int,
+        state: State[bytes, Any],
+        ends: dict[int, list[tuple[bytes, Event | Order]]],
+    ) -> None:
+        """Somebody is erased or kept out. Every leaf of theirs tells the ends of all: so the last word that
+        they hear comes after all that this leaf ever told them."""
+        if order.name in order.members:
+            self.leaves.bury(_bytes(order.name), order, seq, state)
+        else:
+            _forget(self.leaves, order, seq, state)
+        for other in order.members if order.erases and order.name in order.members else (order.name,):
+            told = msgspec.structs.replace(order, name=other)
+            ends.setdefault(self._shards.of(_bytes(other)), []).append((_bytes(other), told))
+
+    def _tell(self, event: Event, ends: dict[int, list[tuple[bytes, Event | Order]]]) -> None:
         end = leaf_fold.end_of(event)
         for other in event.identifiers[1:]:
-            name = other.encode("utf-8", "surrogatepass")
+            name = _bytes(other)
             ends.setdefault(self._shards.of(name), []).append((name, end))
 
 
 class Ends:
     """A pack of ``ends``: what events said of their other identifiers."""
 
-    def __init__(self, schema: ProfileSchema, version: FoldVersion) -> None:
+    def __init__(self, schema: ProfileSchema, version: FoldVersion, hashes: Hashes) -> None:
         self._schema = schema
         self.gate = Gate(version)
-        self.leaves = Leaves(schema)
+        self.leaves = Leaves(schema, hashes)
 
     def __call__(
         self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
@@ -185,8 +262,28 @@ class Ends:
             return
         offset = message_context().offset
         for place, (name, event) in enumerate(packs.ends_of(value)):
-            held = self.leaves.take(name, state)
-            identifier = name.decode("utf-8", "surrogatepass")
             seq = packs.sequence(offset, place)
+            if isinstance(event, Order):
+                if event.name in event.members:
+                    self.leaves.bury(name, event, seq, state)
+                else:
+                    _forget(self.leaves, event, seq, state)
+                continue
+            held = self.leaves.take(name, state)
+            if held.stone is not NO_STONE and held.stone.refuses(event.time, event.received):
+                continue
+            identifier = name.decode("utf-8", "surrogatepass")
             leaf_fold.fold_end(self._schema, held.leaf, event, identifier, seq)
             self.leaves.keep(name, held, state)
+
+
+def _forget(leaves: Leaves, order: Order, seq: int, state: State[bytes, Any]) -> None:
+    """A neighbour of those who are erased knows them no more."""
+    name = _bytes(order.name)
+    held = leaves.take(name, state)
+    if leaf_fold.forget(held.leaf, order.members, seq):
+        leaves.keep(name, held, state)
+
+
+def _bytes(identifier: str) -> bytes:
+    return identifier.encode("utf-8", "surrogatepass")

@@ -7,6 +7,7 @@ itself; what is known under one identifier is then the sum of two records, :func
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import copy
 
 import msgspec
@@ -55,6 +56,17 @@ def _fold_consent(leaf: Leaf, event: Event) -> None:
         if leaf.consent is None:
             leaf.consent = Consent(choices={})
         leaf.consent.fold(event, said)
+
+
+def forget(leaf: Leaf, members: Collection[Identifier], seq: int) -> bool:
+    """A neighbour of people who are erased knows them no more; whether it did."""
+    knew = False
+    for name in members:
+        for known in (leaf.links, leaf.groups, leaf.members):
+            knew = known.pop(name, None) is not None or knew
+    if knew:
+        leaf.offset = seq
+    return knew
 
 
 def end_of(event: Event) -> Event:

@@ -15,6 +15,7 @@ from opportune.engine import entries
 from opportune.engine.entries import Entry
 from opportune.errors import StorageError
 from opportune.events.event import Event
+from opportune.privacy.order import Order
 from opportune.streams import packs
 from opportune.streams.config import ClusterConfig
 from opportune.streams.shards import Shards
@@ -146,6 +147,8 @@ class KafkaLog:
         if type(entry) is DecisionRecord:
             key = entry.identifiers[0] if entry.identifiers else entry.decision_id
             return self._topics.events, _bytes(key), entry.time
+        if type(entry) is Order:
+            return self._topics.events, _bytes(entry.name), entry.time
         return self._topics.account, b"", 0
 
     def _connect(self) -> Producer:

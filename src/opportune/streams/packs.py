@@ -1,7 +1,7 @@
 """Many entries in one message: what a message costs (poll, produce, commit, wrappers) is paid once for all.
 
 A pack of entries is a MessagePack list of ``[time, entry]``, the time being when a gateway received it; a
-pack of ends is a list of ``[identifier, event]``.
+pack of ends is a list of ``[identifier, event]``, an order to erase in the place of some.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from opportune.engine import entries
 from opportune.engine.entries import Entry
 from opportune.events.event import Event
+from opportune.privacy.order import Order
 
 log = logging.getLogger("opportune.streams")
 
@@ -27,7 +28,7 @@ PLACE_BITS = 10
 
 encode = msgspec.msgpack.Encoder().encode
 _entries = msgspec.msgpack.Decoder(list[tuple[int, Entry]]).decode
-_ends = msgspec.msgpack.Decoder(list[tuple[bytes, Event]]).decode
+_ends = msgspec.msgpack.Decoder(list[tuple[bytes, Event | Order]]).decode
 _raw = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]]).decode
 
 
@@ -55,7 +56,7 @@ def entries_of(data: bytes) -> list[tuple[int, Entry]]:
         return [(time, entry) for time, raw in split(data) if (entry := read(raw)) is not None]
 
 
-def ends_of(data: bytes) -> Sequence[tuple[bytes, Event]]:
+def ends_of(data: bytes) -> Sequence[tuple[bytes, Event | Order]]:
     """(identifier, what was said of it); as :func:`entries_of`, but only fold workers write these."""
     try:
         return _ends(data)

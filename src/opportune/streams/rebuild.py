@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
@@ -11,7 +11,9 @@ from opportune.profiles.schema import ProfileSchema
 from opportune.streams import lineage
 from opportune.streams.config import ClusterConfig
 from opportune.streams.marks import unpacked
-from opportune.streams.serving_copy import END, LEAF, ServingCopy, stamped
+from opportune.streams.serving_copy import END, LEAF, STONE, ServingCopy, stamped
+from opportune.streams.stones import STATE, Stone
+from opportune.streams.stones import unpacked as unpacked_stone
 from opportune.streams.topics import Topics
 
 BAR = b"|"
@@ -42,10 +44,19 @@ def rebuild(
     count = 0
     for role, topic, kind in (("fold", topics.events, LEAF), ("identity", topics.ends, END)):
         newest: dict[bytes, bytes] = {}
+        stones: dict[bytes, Stone] = {}
+        gone: set[bytes] = set()
         for key, value in _records(config, changelog(config, role, topic)):
             identifier = key.partition(BAR)[2]
-            data = unpacked(value)[1]
-            if data and identifier != lineage.KEY:
+            if identifier.startswith(STATE):
+                if value is not None:
+                    mark = identifier.removeprefix(STATE)
+                    stone = stones[mark] = unpacked_stone(value)
+                    if kind == LEAF:
+                        newest[copy.key(STONE, mark)] = stamped(stone.seq, value)
+            elif value is None:
+                gone.add(identifier)
+            elif identifier != lineage.KEY and (data := unpacked(value)[1]):
                 newest[copy.key(kind, identifier)] = stamped(schema.decode(data).offset, data)
             count += 1
             if len(newest) >= AT_ONCE:
@@ -53,12 +64,26 @@ def rebuild(
                 newest.clear()
                 progress(count)
         copy.put(newest)
+        copy.put(_deleted(copy, kind, gone, stones))
         progress(count)
     return count
 
 
-def _records(config: ClusterConfig, topic: str) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of every committed record up to where the topic ends now."""
+def _deleted(
+    copy: ServingCopy, kind: bytes, gone: Iterable[bytes], stones: Mapping[bytes, Stone]
+) -> dict[bytes, bytes]:
+    """Records of people who were erased, as empty ones that are newer than what their changelog still had."""
+    hashes = copy.hashes
+    return {
+        copy.key(kind, name): stamped(stone.seq, b"")
+        for name in gone
+        if (stone := stones.get(hashes.of(name))) is not None
+    }
+
+
+def _records(config: ClusterConfig, topic: str) -> Iterator[tuple[bytes, bytes | None]]:
+    """Key and value of every committed record up to where the topic ends now; no value where it was
+    deleted."""
     consumer = Consumer(
         {
             **config.kafka.client(),
@@ -81,7 +106,7 @@ def _records(config: ClusterConfig, topic: str) -> Iterator[tuple[bytes, bytes]]
         while open_parts:
             found = consumer.consume(AT_ONCE, timeout=QUIET_S)
             for message in found:
-                if message.error() is None and message.value() is not None:
+                if message.error() is None:
                     yield message.key(), message.value()
             reached = {p.partition: p.offset for p in consumer.position(parts)}
             open_parts = {n for n in open_parts if reached[n] < ends[n]}

@@ -15,7 +15,9 @@ from opportune.engine.workspace import Workspace
 from opportune.errors import StorageError
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
-from opportune.streams.topics import Topics, ensure
+from opportune.streams.lag import sources
+from opportune.streams.rebuild import changelog
+from opportune.streams.topics import Topics, ensure, ensure_changelog
 from opportune.streams.workers import fold_worker, identity_worker
 
 WORKERS: dict[str, Callable[[ClusterConfig, Topics, ProfileSchema, Path, int], Application]] = {
@@ -41,6 +43,7 @@ def run_worker(
     topics = ensure(config, say=log.warning)
     schema = ProfileSchema.of(workspace.features, "person")
     schema.survivorship = workspace.identity.traits
+    ensure_changelog(config, changelog(config, role, sources(topics)[role]))
     app = WORKERS[role](config, topics, schema, folder, max(config.generation, revision))
     log.info("%s worker at work", role)
     gc.collect()

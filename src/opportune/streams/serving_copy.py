@@ -1,9 +1,11 @@
 """Redis as the serving copy: what the workers have folded, by identifier, for decisions to read.
 
 ``<prefix>:l:<identifier>`` is the leaf, ``<prefix>:k:<identifier>`` what others said of the identifier (its
-ends of links). A value is eight bytes of the Kafka offset that it has reached, then the record as the codec
-writes it. A write that is older than what is there changes nothing, so writing again is harmless and a worker
-that lost its partition cannot overwrite its successor.
+ends of links), ``<prefix>:x:<hash>`` the tombstone of somebody who was erased. A value is eight bytes of the
+Kafka offset that it has reached, then the record as the codec writes it. A write that is older than what is
+there changes nothing, so writing again is harmless and a worker that lost its partition cannot overwrite its
+successor. What is deleted is an empty record with its offset, for as long as a worker that lost its partition
+might still write an older one, and then nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -20,18 +22,26 @@ from redis.retry import Retry
 
 from opportune.errors import StorageError
 from opportune.streams.config import ClusterConfig
+from opportune.streams.stones import Hashes
 
-LEAF, END = b"l", b"k"
+LEAF, END, STONE = b"l", b"k", b"x"
 STAMP_BYTES = 8
+
+FADING_MS = 600_000
+"""How long the key of a deleted record stays, without a value."""
 
 ASK_AGAIN_S = 0.5
 """How often a Redis that did not answer is asked whether it does again, by a thread of its own."""
 
-_PUT = """
+_PUT = f"""
 for i = 1, #KEYS do
   local held = redis.call('GETRANGE', KEYS[i], 0, 7)
   if #held < 8 or struct.unpack('>I8', held) < struct.unpack('>I8', ARGV[i]) then
-    redis.call('SET', KEYS[i], ARGV[i])
+    if #ARGV[i] == {STAMP_BYTES} then
+      redis.call('SET', KEYS[i], ARGV[i], 'PX', {FADING_MS})
+    else
+      redis.call('SET', KEYS[i], ARGV[i])
+    end
   end
 end
 """
@@ -41,7 +51,7 @@ _MOST_PER_CALL = 500
 
 
 def stamped(offset: int, data: bytes) -> bytes:
-    """A record as Redis holds it."""
+    """A record as Redis holds it; one that is deleted has no ``data``."""
     return struct.pack(">Q", offset) + data
 
 
@@ -52,6 +62,7 @@ class ServingCopy:
         self._where = config.redis.url
         self._timeout_s = config.redis.timeout_s
         self._prefix = config.prefix.encode() + b":"
+        self.hashes = Hashes(config.erasure_key())
         self._redis = redis.Redis.from_url(
             config.redis.url,
             password=config.redis.password(),
@@ -66,6 +77,10 @@ class ServingCopy:
 
     def key(self, kind: bytes, identifier: bytes) -> bytes:
         return self._prefix + kind + b":" + identifier
+
+    def stone_key(self, identifier: bytes) -> bytes:
+        """Where the tombstone of an identifier is."""
+        return self.key(STONE, self.hashes.of(identifier))
 
     def put(self, records: Mapping[bytes, bytes]) -> None:
         """Write stamped records by key, all that are newer than what is there. Raises
@@ -140,6 +155,15 @@ class ServingCopy:
                 say(f"waiting for Redis at {self._where}: {error}")
                 time.sleep(pause)
                 pause = min(2 * pause, 15.0)
+
+    def scan(self) -> Iterator[bytes]:
+        """Key and value together of every record, deleted ones too. O(all records). Raises
+        :class:`StorageError`."""
+        try:
+            for key in self._redis.scan_iter(self._prefix + b"*", count=1_000):
+                yield key + b" " + (self._redis.get(key) or b"")
+        except redis.RedisError as error:
+            raise self._broken(error) from error
 
     def memory(self) -> dict[str, Any]:
         """What Redis says of its memory."""

@@ -17,6 +17,7 @@ from opportune.stores.cache import Codec, RecordCache
 from opportune.stores.records import RecordStore
 from opportune.streams.leaf_fold import whole
 from opportune.streams.serving_copy import END, LEAF, STAMP_BYTES, ServingCopy
+from opportune.streams.stones import NO_STONE, Stone, unpacked
 
 MOST_ROUNDS = 6
 """Round trips for one person at most; two are usual, one when the person was here before."""
@@ -25,14 +26,18 @@ _offset = struct.Struct(">Q")
 
 
 class _Held:
-    """What is held of one identifier: the bytes of both records, the leaf made of them, when it was read."""
+    """What is held of one identifier: the bytes of both records, the leaf made of them, the tombstone, when
+    it was read."""
 
-    __slots__ = ("data", "end", "leaf", "read_at")
+    __slots__ = ("data", "end", "leaf", "read_at", "stone")
 
-    def __init__(self, data: bytes | None, end: bytes | None, leaf: Leaf, read_at: float) -> None:
+    def __init__(
+        self, data: bytes | None, end: bytes | None, leaf: Leaf, stone: Stone, read_at: float
+    ) -> None:
         self.data = data
         self.end = end
         self.leaf = leaf
+        self.stone = stone
         self.read_at = read_at
 
 
@@ -96,17 +101,34 @@ class ServingRecords(RecordCache):
         if not key.startswith(keys.LEAF):
             record = self._own.get(key)
             return self._record_codec(key).zero() if record is None else record
-        identifier = key[len(keys.LEAF) :]
+        held = self._recent(key[len(keys.LEAF) :])
+        return self._schema.zero() if held is None else held.leaf
+
+    def stone(self, identifier: Identifier) -> Stone:
+        """Whether somebody was erased or is kept out; as old as :meth:`get`."""
+        held = self._recent(identifier)
+        return NO_STONE if held is None else held.stone
+
+    def drop(self, identifier: Identifier) -> Leaf | None:
+        """Hold nothing of an identifier any more; the leaf that was held."""
+        held = self._held.pop(identifier, None)
+        self.changed(identifier)
+        return None if held is None else held.leaf
+
+    def drop_own(self, key: str) -> None:
+        """Hold a record of this process's own no more."""
+        self._own.pop(key, None)
+
+    def _recent(self, identifier: Identifier) -> _Held | None:
+        """None when Redis does not answer and nothing is held."""
         held = self._held.get(identifier)
         if held is None or self._timer() - held.read_at > self._stale_s:
             try:
                 self._read([identifier])
             except StorageError:
-                if held is None:
-                    return self._schema.zero()
-            held = self._held.get(identifier, held)
-            assert held is not None, "read just now"
-        return held.leaf
+                return held
+            held = self._held[identifier]
+        return held
 
     def peek(self, key: str) -> Any | None:
         return self.get(key)
@@ -124,18 +146,25 @@ class ServingRecords(RecordCache):
     def _read(self, identifiers: Sequence[Identifier], within_s: float | None = None) -> None:
         names = [identifier.encode("utf-8", "surrogatepass") for identifier in identifiers]
         key = self._copy.key
-        found = self._copy.get([key(kind, name) for name in names for kind in (LEAF, END)], within_s)
+        stone_key = self._copy.stone_key
+        found = self._copy.get(
+            [one for name in names for one in (key(LEAF, name), key(END, name), stone_key(name))], within_s
+        )
         now = self._timer()
-        for identifier, data, end in zip(identifiers, found[::2], found[1::2], strict=True):
+        for identifier, data, end, stone in zip(
+            identifiers, found[::3], found[1::3], found[2::3], strict=True
+        ):
+            data, end = _alive(data), _alive(end)
             held = self._held.get(identifier)
+            kept = NO_STONE if stone is None else unpacked(stone[STAMP_BYTES:])
             if held is not None and held.data == data and held.end == end:
-                held.read_at = now
+                held.read_at, held.stone = now, kept
                 self._held.move_to_end(identifier)
                 continue
             leaf = self._leaf(data, end)
             if (leaf.links or held is not None) and (held is None or held.leaf.links != leaf.links):
                 self.changed(identifier)
-            self._held[identifier] = _Held(data, end, leaf, now)
+            self._held[identifier] = _Held(data, end, leaf, kept, now)
             self._held.move_to_end(identifier)
         while len(self._held) > max(self._most_held, len(identifiers)):
             self.changed(self._held.popitem(last=False)[0])
@@ -151,3 +180,8 @@ class ServingRecords(RecordCache):
             reached += _offset.unpack_from(end)[0]
         leaf.offset = reached
         return leaf
+
+
+def _alive(record: bytes | None) -> bytes | None:
+    """None for one that is deleted."""
+    return None if record is None or len(record) == STAMP_BYTES else record

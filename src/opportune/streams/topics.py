@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from opportune.errors import StorageError
 from opportune.streams.config import ClusterConfig
 
-WEEK_MS = 7 * 24 * 3_600_000
+DAY_MS = 24 * 3_600_000
+WEEK_MS = 7 * DAY_MS
 MOST_PATIENT_S = 15.0
 
 ARTIFACT_PARTITIONS = 2
@@ -98,9 +99,13 @@ def ensure(
             if name == topics.artifacts:
                 _make(admin, config, name, partitions=ARTIFACT_PARTITIONS, settings=_COMPACTED)
             else:
-                keep_ms = -1 if name in (topics.items, topics.account) else WEEK_MS
+                keep_ms = -1 if name == topics.items else WEEK_MS
                 _make(
-                    admin, config, name, partitions=config.partitions, settings={"retention.ms": str(keep_ms)}
+                    admin,
+                    config,
+                    name,
+                    partitions=config.partitions,
+                    settings={"retention.ms": str(keep_ms), "segment.ms": str(DAY_MS)},
                 )
         elif name in (topics.events, topics.ends) and len(known[name].partitions) != config.partitions:
             raise StorageError(
@@ -116,6 +121,43 @@ def ensure(
         time.sleep(0.1)
         known = admin.list_topics(timeout=5).topics
     return topics
+
+
+CHANGELOG = {
+    "cleanup.policy": "compact",
+    "max.compaction.lag.ms": str(DAY_MS),
+    "delete.retention.ms": str(DAY_MS),
+}
+"""What was overwritten or deleted in a changelog is gone from Kafka two to three days later. By default that
+could take as long as it takes to write a gigabyte."""
+
+
+def ensure_changelog(config: ClusterConfig, name: str) -> None:
+    """Make the changelog of a worker's state, or have it compacted in time where it is there. Raises
+    :class:`StorageError`."""
+    admin = AdminClient({**config.kafka.client(), "log_level": 0})
+    try:
+        if name not in admin.list_topics(timeout=10).topics:
+            topic = NewTopic(
+                name,
+                num_partitions=config.partitions,
+                replication_factor=config.copies,
+                config={**CHANGELOG, "min.insync.replicas": str(max(1, config.copies - 1))},
+            )
+            admin.create_topics([topic])[name].result(timeout=30)
+            return
+        settings = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+            for key, value in CHANGELOG.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=settings)
+        admin.incremental_alter_configs([resource])[resource].result(timeout=30)
+    except KafkaException as error:
+        if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+            raise StorageError(
+                f"Kafka does not set up the topic {name} ({error.args[0].str()})",
+                remedy="allow this user to create and alter topics with this prefix",
+            ) from error
 
 
 def _make(

@@ -22,8 +22,9 @@ from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
 from opportune.streams.folding import Ends, Folding, Out
 from opportune.streams.lineage import FoldVersion
-from opportune.streams.serving_copy import END, LEAF, ServingCopy
+from opportune.streams.serving_copy import END, LEAF, STONE, ServingCopy
 from opportune.streams.shards import Shards
+from opportune.streams.stones import Hashes
 from opportune.streams.topics import Topics
 
 log = logging.getLogger("opportune.streams")
@@ -74,10 +75,14 @@ class IntoServingCopy(BaseSink):
             self._leaves.forget()
             log.warning("nothing is folded here: %s", refused)
             raise SinkBackpressureError(retry_after=REPLACED_PAUSE_S) from refused
-        changed = self._leaves.encoded()
+        key = self._copy.key
+        changed = {key(self._kind, name): data for name, data in self._leaves.encoded().items()}
+        stones = self._leaves.stones()
+        if self._kind == LEAF:
+            changed |= {key(STONE, mark): data for mark, data in stones.items()}
         if changed:
             try:
-                self._copy.put({self._copy.key(self._kind, name): data for name, data in changed.items()})
+                self._copy.put(changed)
             except StorageError as error:
                 log.warning("%s; trying again in %d s", error, REDIS_PAUSE_S)
                 raise SinkBackpressureError(retry_after=REDIS_PAUSE_S) from error
@@ -104,7 +109,13 @@ def fold_worker(
         for name in (topics.journal, topics.ends)
     }
     source = app.topic(topics.events, key_deserializer="bytes", value_deserializer="bytes")
-    folding = Folding(schema, topics, Shards(config.partitions), FoldVersion.of(schema, generation))
+    folding = Folding(
+        schema,
+        topics,
+        Shards(config.partitions),
+        FoldVersion.of(schema, generation),
+        Hashes(config.erasure_key()),
+    )
     folded = app.dataframe(source).apply(folding, stateful=True, expand=True, metadata=True)
     sent = folded.to_topic(lambda out, *_: targets[out.topic], key=lambda out: out.key)
     sent.sink(IntoServingCopy(folding, ServingCopy(config), LEAF))
@@ -117,7 +128,7 @@ def identity_worker(
     """Ends of links: reads ``ends``, keeps them in a compacted changelog and the serving copy."""
     app = application(config, "identity", folder)
     source = app.topic(topics.ends, key_deserializer="bytes", value_deserializer="bytes")
-    ends = Ends(schema, FoldVersion.of_links(generation))
+    ends = Ends(schema, FoldVersion.of_links(generation), Hashes(config.erasure_key()))
     folded = app.dataframe(source).apply(ends, stateful=True, metadata=True)
     folded.sink(IntoServingCopy(ends, ServingCopy(config), END))
     return app
