@@ -66,7 +66,7 @@ def test_a_wrong_request_is_told_where(public: httpx.Client, body: bytes, where:
         b"",
         b"{",
         b'{"placement":"\xff"}',
-        b'{"context":{"a":' + b"[" * 9_000 + b"]" * 9_000 + b"}}",
+        b'{"context":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
         b'{"count":NaN}',
     ],
 )
