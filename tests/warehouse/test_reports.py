@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from opportune.access.audit import AuditLog
 from opportune.cli.serving import watch_guardrails
 from opportune.clock import DAY, FixedClock
 from opportune.engine.engine import Engine
@@ -148,9 +149,10 @@ def test_a_broken_guardrail_stops_the_experiment(tmp_path: Path) -> None:
     engine, data = shop(tmp_path, bad="popular")
     with engine:
         reports = Reports.of(engine, data)
+        audit = AuditLog(data)
 
         async def watched() -> None:
-            task = asyncio.create_task(watch_guardrails(reports, 0.01))
+            task = asyncio.create_task(watch_guardrails(reports, audit, 0.01))
             for _ in range(500):
                 await asyncio.sleep(0.02)
                 if engine.state.switches.stopped:
@@ -159,6 +161,9 @@ def test_a_broken_guardrail_stops_the_experiment(tmp_path: Path) -> None:
 
         asyncio.run(watched())
         assert engine.state.switches.stopped == {"t"}
+        [noted] = audit.newest(did="experiment.stop")
+        assert (noted.who, noted.what["experiment"]) == ("guardrail", "t")
+        audit.close()
         assert "conversion is worse by more than 10.0%" in engine.state.switches.last["t"].why.replace(
             "people who order", "conversion"
         )

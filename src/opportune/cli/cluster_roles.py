@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def _serve_derive(
 ) -> None:  # fmt: skip
     """The console and the reports over a journal that follows the cluster's."""
     from opportune.access.audit import AuditLog
-    from opportune.cli.serving import CONSOLE, console_mount
+    from opportune.cli.serving import CONSOLE, console_mount, watch_guardrails
     from opportune.server.auth import load_keys
     from opportune.server.run import serve
     from opportune.streams.mirror import Mirror
@@ -175,13 +176,18 @@ def _serve_derive(
             console().print(f"console     {address}{CONSOLE}/")
             console().print(f"ready on {address}")
 
+        watching: list[asyncio.Task[None]] = []
+
+        def warm() -> None:
+            watching.append(asyncio.get_running_loop().create_task(watch_guardrails(reports, audit)))
+
         mount = console_mount(
             engine, keys, reports=reports, audit=audit, data_dir=data_dir, workspace=workspace
         )
         try:
             serve(
-                engine, host, port, keys=keys, extra_mounts=[mount], announce=announce, audit=audit,
-                rates=rates,
+                engine, host, port, keys=keys, extra_mounts=[mount], announce=announce, warm=warm,
+                audit=audit, rates=rates,
             )  # fmt: skip
         finally:
             audit.close()

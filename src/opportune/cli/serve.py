@@ -175,7 +175,7 @@ def command(
         def warm() -> None:
             # A canary brings a guardrail with it while the server runs.
             loop = asyncio.get_running_loop()
-            watching.append(loop.create_task(watch_guardrails(reports)))
+            watching.append(loop.create_task(watch_guardrails(reports, audit)))
             watching.append(loop.create_task(watch_retention(engine.retention)))
             watching.append(loop.create_task(watch_anonymous(engine.anonymous)))
             if retrain_s:

@@ -78,9 +78,10 @@ def announce_keys(keys: Keys, *, always: bool = False) -> None:
 WATCH_EVERY_S = 60.0
 
 
-async def watch_guardrails(reports: Reports, every_s: float = WATCH_EVERY_S) -> None:
-    """Stop experiments that break a guardrail, looked at every minute, as long as the server runs; where none
-    has one, nothing is done. The tables catch up in slices between requests; reports are made in a thread."""
+async def watch_guardrails(reports: Reports, audit: Audit, every_s: float = WATCH_EVERY_S) -> None:
+    """Stop experiments that break a guardrail, looked at every minute, as long as the server runs, and note
+    it; where none has one, nothing is done. The tables catch up in slices between requests; reports are made
+    in a thread."""
     import asyncio
 
     while True:
@@ -92,6 +93,7 @@ async def watch_guardrails(reports: Reports, every_s: float = WATCH_EVERY_S) -> 
                 await asyncio.sleep(0)
             for experiment_id, why in await asyncio.to_thread(lambda: list(reports.breaches())):
                 log.warning("stopped the experiment %s: %s", experiment_id, why)
+                audit.note("guardrail", "experiment.stop", changed=True, experiment=experiment_id, why=why)
                 reports.stop(experiment_id, why)
         except OpportuneError as error:
             log.warning("guardrails are not watched: %s", error)

@@ -33,6 +33,7 @@ from opportune.engine.workspace import Workspace
 from opportune.errors import NotFound, OpportuneError, StorageError
 from opportune.events.event import DeadLetter, Event, Identifier
 from opportune.events.identifiers import from_mapping, parse
+from opportune.experiments.switch import Switch
 from opportune.identity.components import Component
 from opportune.privacy.order import Order
 from opportune.stores.disk import RealDisk
@@ -179,6 +180,9 @@ class ClusterEngine(Engine):
             self.state.learn_decision(self._learnt_entries, entry)
         elif type(entry) is Order:
             self.heard(entry)
+        elif type(entry) is Switch:
+            self.state.switches.fold(entry, self._learnt_entries)
+            self._world.variants = self._variants()
         if self._learnt_entries % LEARN_EVERY == 0:
             self.state.models.learn()
 
@@ -316,12 +320,16 @@ class ClusterEngine(Engine):
             "dead letters are not kept here", seen=letter_id, remedy=f"read {self._topics.account}"
         )
 
-    def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> NoReturn:
-        raise NotHere(
-            "experiments of a cluster are switched by their definition",
-            seen=experiment_id,
-            remedy="change experiments.yaml and restart the decide replicas",
-        )
+    def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> Admission:
+        """As :meth:`Engine.switch_experiment`: all deciders follow within a second, and whoever starts later.
+        Raises :class:`NotHere` where nobody could note who did it."""
+        if self._config.postgres is None:
+            raise NotHere(
+                "without a shared audit log experiments are switched in one place",
+                seen=experiment_id,
+                remedy="ask the process that plays derive, or name postgres in cluster.yaml",
+            )
+        return super().switch_experiment(experiment_id, action, why)
 
     # -- life
 

@@ -15,6 +15,7 @@ from opportune.engine import entries
 from opportune.engine.entries import Entry
 from opportune.errors import StorageError
 from opportune.events.event import Event
+from opportune.experiments.switch import Switch
 from opportune.privacy.order import Order
 from opportune.streams import packs
 from opportune.streams.config import ClusterConfig
@@ -147,6 +148,9 @@ class KafkaLog:
         if type(entry) is DecisionRecord:
             key = entry.identifiers[0] if entry.identifiers else entry.decision_id
             return self._topics.events, _bytes(key), entry.time
+        if type(entry) is Switch:
+            # With the catalogue: read by every process from the start, kept for good.
+            return self._topics.items, _bytes(entry.experiment), entry.time
         if type(entry) is Order:
             return self._topics.events, _bytes(entry.name), entry.time
         return self._topics.account, b"", 0

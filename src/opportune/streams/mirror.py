@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -210,13 +210,6 @@ class Mirror(Engine):
             "this process follows and corrects nothing",
             seen="derive",
             remedy="post identity_linked or identity_unlinked to a gateway, with the secret key",
-        )
-
-    def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> NoReturn:
-        raise NotHere(
-            "experiments of a cluster are switched by their definition",
-            seen=experiment_id,
-            remedy="change experiments.yaml and restart the decide replicas",
         )
 
     # -- life

@@ -37,9 +37,10 @@ _REFUSES = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 class Topics(msgspec.Struct, frozen=True):
     """``events`` is what gateways and decisions publish, placed by the strongest identifier, and may hold an
     event twice. ``journal`` is what the fold workers accepted, each entry once. ``ends`` tells the other
-    identifiers of an event about it, placed by them. ``items`` is the catalogue's own updates, ``account``
-    tallies and dead letters. Messages are :mod:`~opportune.streams.packs`. ``artifacts`` is what processes
-    publish for others to load, snapshots and trained models (:mod:`~opportune.streams.artifacts`)."""
+    identifiers of an event about it, placed by them. ``items`` is the catalogue's own updates, and
+    experiments that are stopped or resumed; ``account`` tallies and dead letters. Messages are
+    :mod:`~opportune.streams.packs`. ``artifacts`` is what processes publish for others to load, snapshots and
+    trained models (:mod:`~opportune.streams.artifacts`)."""
 
     events: str
     journal: str
