@@ -56,3 +56,23 @@ def test_a_later_entry_has_a_larger_number() -> None:
     assert last < 2**packs.PLACE_BITS
     assert packs.sequence(0, 0) < packs.sequence(0, last) < packs.sequence(1, 0)
     assert float(packs.sequence(2**40, last)) == packs.sequence(2**40, last), "exact in Redis's scripts"
+
+
+def test_packs_are_joined_without_decoding_in_order() -> None:
+    numbered = [(number, {"n": number}) for number in range(1_201)]
+    some = [packs.encode(numbered[start : start + 7]) for start in range(0, 1_000, 7)]
+    some.append(packs.encode(numbered[1_001:]))
+    out = packs.joined(some)
+    assert [msgspec.msgpack.decode(data) for data in out] == [
+        [list(pair) for pair in numbered[start:end]] for start, end in ((0, 497), (497, 994), (994, 1_201))
+    ]
+
+
+def test_one_pack_stays_as_it_is_and_none_are_none() -> None:
+    assert packs.joined([b"any"]) == [b"any"]
+    assert packs.joined([]) == []
+
+
+def test_joined_packs_are_bounded_in_bytes() -> None:
+    some = [packs.encode([(number, "x" * 100_000)]) for number in range(5)]
+    assert [len(msgspec.msgpack.decode(data)) for data in packs.joined(some)] == [2, 2, 1]

@@ -31,16 +31,21 @@ from opportune.streams.stones import packed as packed_stone
 from opportune.streams.stones import unpacked as unpacked_stone
 from opportune.streams.topics import Topics
 
+AT_ONCE = 200
+"""Ends in one message at most: each is an event's identifiers, a few hundred bytes."""
+
 STATELESS = b"m:"
 """Begins the state's key for messages of no person: only that they were here before is kept."""
 
 
 class Out(msgspec.Struct, frozen=True, gc=False):
-    """One message to send on."""
+    """One message to send on; ``time`` is that of the newest that went into it."""
 
     topic: str
     key: bytes
     value: bytes
+    time: int
+
 
 
 class Held:
@@ -153,7 +158,8 @@ class Leaves:
 
 
 class Folding:
-    """A pack of ``events``: entries that were there before are dropped, the others folded and sent on."""
+    """Packs of ``events``: entries that were there before are dropped, the others folded and sent on with the
+    commit: what a message costs further down is shared by all that a commit holds."""
 
     def __init__(
         self, schema: ProfileSchema, topics: Topics, shards: Shards, version: FoldVersion, hashes: Hashes
@@ -164,31 +170,55 @@ class Folding:
         self._journal = topics.journal
         self._ends = topics.ends
         self.leaves = Leaves(schema, hashes)
+        self._accepted: dict[bytes, list[bytes]] = {}
+        self._told: dict[int, list[tuple[bytes, Event | Order]]] = {}
+        self._newest = 0
 
     def __call__(
         self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]
-    ) -> list[Out]:
+    ) -> None:
         if not self.gate.admits(key, state):
-            return []
+            return
         found = packs.entries_of(value)
         offset = message_context().offset
         accepted: list[tuple[int, Entry]] = []
-        ends: dict[int, list[tuple[bytes, Event | Order]]] = {}
         for place, (time, entry) in enumerate(found):
             if type(entry) is Order:
-                self._order(entry, packs.sequence(offset, place), state, ends)
+                self._order(entry, packs.sequence(offset, place), state)
                 if entry.is_first:
                     accepted.append((time, entry))
             elif self._fold(entry, packs.sequence(offset, place), state):
                 accepted.append((time, entry))
                 if type(entry) is Event and len(entry.identifiers) > 1:
-                    self._tell(entry, ends)
-        out = []
+                    self._tell(entry)
+        self._newest = max(self._newest, timestamp)
         if accepted:
             passed_on = value if len(accepted) == len(found) else packs.encode(accepted)
-            out = [Out(self._journal, key, passed_on)]
-        out += [Out(self._ends, self._shards.keys[shard], packs.encode(pack)) for shard, pack in ends.items()]
+            self._accepted.setdefault(key, []).append(passed_on)
+
+    def outgoing(self) -> list[Out]:
+        """What this commit sends on: as few messages as it can be packed into. Afterwards nothing waits."""
+        out = [
+            Out(self._journal, key, pack, self._newest)
+            for key, some in self._accepted.items()
+            for pack in packs.joined(some)
+        ]
+        for shard, told in self._told.items():
+            for start in range(0, len(told), AT_ONCE):
+                pack = packs.encode(told[start : start + AT_ONCE])
+                out.append(Out(self._ends, self._shards.keys[shard], pack, self._newest))
+        self._drop()
         return out
+
+    def forget(self) -> None:
+        """The commit does not happen, and what was folded for it will come again."""
+        self.leaves.forget()
+        self._drop()
+
+    def _drop(self) -> None:
+        self._accepted.clear()
+        self._told.clear()
+        self._newest = 0
 
     def _fold(self, entry: Entry, seq: int, state: State[bytes, Any]) -> bool:
         """Whether it was not there before."""
@@ -223,13 +253,7 @@ class Folding:
         self.leaves.keep(name, held, state)
         return True
 
-    def _order(
-        self,
-        order: Order,
-        seq: int,
-        state: State[bytes, Any],
-        ends: dict[int, list[tuple[bytes, Event | Order]]],
-    ) -> None:
+    def _order(self, order: Order, seq: int, state: State[bytes, Any]) -> None:
         """Somebody is erased or kept out. Every leaf of theirs tells the ends of all: so the last word that
         they hear comes after all that this leaf ever told them."""
         if order.name in order.members:
@@ -237,14 +261,16 @@ class Folding:
         else:
             _forget(self.leaves, order, seq, state)
         for other in order.members if order.erases and order.name in order.members else (order.name,):
-            told = msgspec.structs.replace(order, name=other)
-            ends.setdefault(self._shards.of(_bytes(other)), []).append((_bytes(other), told))
+            self._tell_of(other, msgspec.structs.replace(order, name=other))
 
-    def _tell(self, event: Event, ends: dict[int, list[tuple[bytes, Event | Order]]]) -> None:
+    def _tell(self, event: Event) -> None:
         end = leaf_fold.end_of(event)
         for other in event.identifiers[1:]:
-            name = _bytes(other)
-            ends.setdefault(self._shards.of(name), []).append((name, end))
+            self._tell_of(other, end)
+
+    def _tell_of(self, identifier: str, told: Event | Order) -> None:
+        name = _bytes(identifier)
+        self._told.setdefault(self._shards.of(name), []).append((name, told))
 
 
 class Ends:
@@ -254,6 +280,14 @@ class Ends:
         self._schema = schema
         self.gate = Gate(version)
         self.leaves = Leaves(schema, hashes)
+
+    def outgoing(self) -> list[Out]:
+        """Nothing: nobody follows."""
+        return []
+
+    def forget(self) -> None:
+        """The commit does not happen, and what was folded for it will come again."""
+        self.leaves.forget()
 
     def __call__(
         self, value: bytes, key: bytes, timestamp: int, headers: object, state: State[bytes, Any]

@@ -7,6 +7,7 @@ pack of ends is a list of ``[identifier, event]``, an order to erase in the plac
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Sequence
 
 import msgspec
@@ -35,6 +36,39 @@ _raw = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]]).decode
 def sequence(offset: int, place: int) -> int:
     """Which of two entries of a partition came later: larger. Exact as a double up to 2**43 messages."""
     return (offset + 1 << PLACE_BITS) + place
+
+
+def joined(some: Sequence[bytes]) -> list[bytes]:
+    """The entries of some packs in as few as their bounds allow, in order; nothing is decoded.
+    O(their bytes)."""
+    if len(some) == 1:
+        return [some[0]]
+    out: list[bytes] = []
+    bodies: list[bytes] = []
+    count = size = 0
+    for data in some:
+        length, at = _header(data)
+        if bodies and (count + length > MOST_PACKED or size + len(data) > MOST_BYTES):
+            out.append(_LIST.pack(_LIST_MARK, count) + b"".join(bodies))
+            bodies, count, size = [], 0, 0
+        bodies.append(data[at:])
+        count, size = count + length, size + len(data)
+    if bodies:
+        out.append(_LIST.pack(_LIST_MARK, count) + b"".join(bodies))
+    return out
+
+
+_LIST, _LIST_MARK = struct.Struct(">BI"), 0xDD
+_SHORTER, _SHORTER_MARK = struct.Struct(">BH"), 0xDC
+"""How MessagePack lists of more than 15 begin: with a mark and their length."""
+
+
+def _header(data: bytes) -> tuple[int, int]:
+    """(length of the list, where its first element begins)."""
+    if data[0] >> 4 == 0x9:
+        return data[0] & 0xF, 1
+    how = _SHORTER if data[0] == _SHORTER_MARK else _LIST
+    return how.unpack_from(data)[1], how.size
 
 
 def split(data: bytes) -> list[tuple[int, msgspec.Raw]]:

@@ -14,13 +14,13 @@ from typing import Any
 
 from quixstreams import Application
 from quixstreams.kafka import ConnectionConfig
-from quixstreams.models.serializers import SerializationContext, Serializer
+from quixstreams.processing import ProcessingContext
 from quixstreams.sinks.base import BaseSink, SinkBackpressureError
 
 from opportune.errors import StorageError
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
-from opportune.streams.folding import Ends, Folding, Out
+from opportune.streams.folding import Ends, Folding
 from opportune.streams.lineage import FoldVersion
 from opportune.streams.serving_copy import END, LEAF, STONE, ServingCopy
 from opportune.streams.shards import Shards
@@ -42,14 +42,17 @@ UNFINISHED_MS = 10_000
 """After so long a transaction that a dead worker left open is aborted; until then readers wait before it."""
 
 
-class IntoServingCopy(BaseSink):
-    """Writes each leaf once per commit, as it is then, into the state and the serving copy, before the
-    commit. A commit that fails afterwards is folded again from the same messages to the same bytes."""
+class AtCommit(BaseSink):
+    """What a worker does once per commit, before it: each leaf that changed is written into the state and the
+    serving copy, and what was accepted is sent on within the commit's transaction. A commit that fails
+    afterwards is folded again from the same messages to the same bytes."""
 
-    def __init__(self, folding: Folding | Ends, copy: ServingCopy, kind: bytes) -> None:
+    def __init__(
+        self, folding: Folding | Ends, context: ProcessingContext, copy: ServingCopy, kind: bytes
+    ) -> None:
         super().__init__()
-        self._leaves = folding.leaves
-        self._gate = folding.gate
+        self._folding = folding
+        self._context = context
         self._copy = copy
         self._kind = kind
 
@@ -69,15 +72,16 @@ class IntoServingCopy(BaseSink):
         """Nothing: the leaves know what has changed."""
 
     def flush(self) -> None:
-        refused = self._gate.refused
-        self._gate.close()
+        folding, commit = self._folding, self._context.checkpoint
+        refused = folding.gate.refused
+        folding.gate.close()
         if refused is not None:
-            self._leaves.forget()
+            folding.forget()
             log.warning("nothing is folded here: %s", refused)
             raise SinkBackpressureError(retry_after=REPLACED_PAUSE_S) from refused
-        key = self._copy.key
-        changed = {key(self._kind, name): data for name, data in self._leaves.encoded().items()}
-        stones = self._leaves.stones()
+        key, outgoing = self._copy.key, folding.outgoing()
+        changed = {key(self._kind, name): data for name, data in folding.leaves.encoded().items()}
+        stones = folding.leaves.stones()
         if self._kind == LEAF:
             changed |= {key(STONE, mark): data for mark, data in stones.items()}
         if changed:
@@ -86,17 +90,14 @@ class IntoServingCopy(BaseSink):
             except StorageError as error:
                 log.warning("%s; trying again in %d s", error, REDIS_PAUSE_S)
                 raise SinkBackpressureError(retry_after=REDIS_PAUSE_S) from error
+        if self._context.checkpoint is not commit:
+            raise StorageError("the commit was given up while Redis was waited for")
+        for out in outgoing:
+            self._context.producer.produce(out.topic, out.value, out.key, timestamp=out.time)
 
     def on_paused(self) -> None:
-        self._gate.close()
-        self._leaves.forget()
-
-
-class _Value(Serializer):
-    """The bytes of an :class:`Out`."""
-
-    def __call__(self, value: Out, ctx: SerializationContext) -> bytes:
-        return value.value
+        self._folding.gate.close()
+        self._folding.forget()
 
 
 def fold_worker(
@@ -104,10 +105,6 @@ def fold_worker(
 ) -> Application:
     """Leaf state: reads ``events``, writes ``journal``, ``ends`` and the serving copy."""
     app = application(config, "fold", folder)
-    targets = {
-        name: app.topic(name, key_serializer="bytes", value_serializer=_Value())
-        for name in (topics.journal, topics.ends)
-    }
     source = app.topic(topics.events, key_deserializer="bytes", value_deserializer="bytes")
     folding = Folding(
         schema,
@@ -116,9 +113,8 @@ def fold_worker(
         FoldVersion.of(schema, generation),
         Hashes(config.erasure_key()),
     )
-    folded = app.dataframe(source).apply(folding, stateful=True, expand=True, metadata=True)
-    sent = folded.to_topic(lambda out, *_: targets[out.topic], key=lambda out: out.key)
-    sent.sink(IntoServingCopy(folding, ServingCopy(config), LEAF))
+    folded = app.dataframe(source).apply(folding, stateful=True, metadata=True)
+    folded.sink(AtCommit(folding, folded.processing_context, ServingCopy(config), LEAF))
     return app
 
 
@@ -130,7 +126,7 @@ def identity_worker(
     source = app.topic(topics.ends, key_deserializer="bytes", value_deserializer="bytes")
     ends = Ends(schema, FoldVersion.of_links(generation), Hashes(config.erasure_key()))
     folded = app.dataframe(source).apply(ends, stateful=True, metadata=True)
-    folded.sink(IntoServingCopy(ends, ServingCopy(config), END))
+    folded.sink(AtCommit(ends, folded.processing_context, ServingCopy(config), END))
     return app
 
 
