@@ -47,7 +47,6 @@ class Out(msgspec.Struct, frozen=True, gc=False):
     time: int
 
 
-
 class Held:
     """A leaf as it is, with the messages that it has had, and the bytes that the state has in its place.
     ``stone`` says what of its identifier's is to stay out."""
