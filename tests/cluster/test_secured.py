@@ -31,7 +31,10 @@ from opportune.streams.serving_copy import ServingCopy
 from opportune.streams.topics import ensure
 
 USER, PASSWORD, PREFIX = "opportune", "r1ght", "safe"
-COMMANDS = "+mget +set +getrange +eval +evalsha +script|load +ping +hello +info +select +client"
+COMMANDS = (
+    "+mget +get +set +getrange +eval +evalsha +script|load +ping +hello +info +select +client"
+    " +time +zadd +zcard +zremrangebyscore"
+)
 MAY = {
     ResourceType.TOPIC: (f"{PREFIX}.", f"changelog__{PREFIX}-"),
     ResourceType.GROUP: (f"{PREFIX}-",),

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +22,10 @@ from opportune.errors import InvalidRequest, StorageError
 if TYPE_CHECKING:
     from opportune.access.shared_audit import SharedAudit
     from opportune.engine.workspace import Workspace
-    from opportune.server.rates import Rates
+    from opportune.server.rates import Limiter, Rates
     from opportune.stores.postgres import Postgres
     from opportune.streams.config import ClusterConfig
+    from opportune.streams.engine import ClusterEngine
 
 HTTP = ("gateway", "decide", "learn")
 WORKERS = ("fold", "identity")
@@ -139,9 +141,40 @@ def _serve_http(
             _say(f"ready on {address}")
 
         audit = _shared_audit(postgres)
-        serve(engine, host, port, keys=keys, announce=announce, rates=rates, audit=audit)
+        with shared_rates(config, rates, engine) as limiter:
+            serve(engine, host, port, keys=keys, announce=announce, rates=limiter, audit=audit)
     finally:
         engine.close()
+
+
+@contextmanager
+def shared_rates(
+    config: ClusterConfig, rates: Rates | None, engine: ClusterEngine
+) -> Iterator[Limiter | None]:
+    """What clients may ask for of all processes together; in the engine's gauges, whether this one has to
+    grant its share alone."""
+    if rates is None or not (rates.key_per_s or rates.address_per_s):
+        yield None
+        return
+    from opportune.server.rates import Limiter, TokenBuckets
+    from opportune.streams.quotas import SharedBuckets
+
+    made: list[SharedBuckets] = []
+
+    def make(what: str, per_s: float, burst_s: float) -> SharedBuckets:
+        buckets = SharedBuckets(
+            config, what, per_s, burst_s, lambda rate, burst: TokenBuckets(rate, burst, time.monotonic)
+        )
+        made.append(buckets)
+        return buckets
+
+    limiter = Limiter(rates, make=make)
+    engine.more_gauges["quota_local"] = lambda: float(any(buckets.is_local for buckets in made))
+    try:
+        yield limiter
+    finally:
+        for buckets in made:
+            buckets.close()
 
 
 def _shared_audit(postgres: Postgres | None) -> SharedAudit | None:

@@ -325,7 +325,7 @@ def create_app(
     clock: Clock = system_clock,
     limits: Limits | None = None,
     audit: Audit | None = None,
-    rates: Rates | None = None,
+    rates: Rates | Limiter | None = None,
     rate_clock: Callable[[], float] = monotonic,
 ) -> App:
     """The ASGI application. ``extra_mounts`` are Starlette routes (console, storefront); they find the
@@ -338,6 +338,6 @@ def create_app(
         clock=clock,
         limits=limits or Limits(),
         audit=audit or Unaudited(),
-        limiter=None if rates is None else Limiter(rates, rate_clock),
+        limiter=Limiter(rates, rate_clock) if isinstance(rates, Rates) else rates,
     )
     return App(service, extra_mounts, warm=warm)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic
+from typing import Protocol
 
 import msgspec
 
@@ -28,7 +29,8 @@ class Rates(msgspec.Struct, frozen=True):
     address that uses a public key, because that key is everybody's; 64 bits of an IPv6 address count as one.
     Who was quiet may ask for ``burst_s`` seconds' worth at once. ``proxies`` is how many proxies of yours
     stand before the server: so many entries from the right of ``X-Forwarded-For`` is the address, and
-    entries further left, which anybody can write, are not looked at. Each process counts for itself.
+    entries further left, which anybody can write, are not looked at. Each process counts for itself,
+    those of a cluster together.
     """
 
     key_per_s: float = 0.0
@@ -80,15 +82,30 @@ class TokenBuckets:
         self._full_at = kept
 
 
-class Limiter:
-    """Raises for who asks too often. 0.7 us a request, nothing where :class:`Rates` limit nobody."""
+class Buckets(Protocol):
+    """One bucket per client."""
 
-    def __init__(self, rates: Rates, clock: Callable[[], float] = monotonic) -> None:
+    def take(self, client: str) -> float:
+        """Take a token: 0.0, or the seconds until there is one again."""
+        ...
+
+
+class Limiter:
+    """Raises for who asks too often. 0.7 us a request, nothing where :class:`Rates` limit nobody. ``make``
+    makes the buckets of what is limited (``key``, ``address``), so many a second, so many seconds' worth at
+    once: of this process alone, where nothing else is said."""
+
+    def __init__(
+        self,
+        rates: Rates,
+        clock: Callable[[], float] = monotonic,
+        *,
+        make: Callable[[str, float, float], Buckets] | None = None,
+    ) -> None:
+        make = make or (lambda what, per_s, burst_s: TokenBuckets(per_s, burst_s, clock))
         self._proxies = rates.proxies
-        self._keys = TokenBuckets(rates.key_per_s, rates.burst_s, clock) if rates.key_per_s else None
-        self._addresses = (
-            TokenBuckets(rates.address_per_s, rates.burst_s, clock) if rates.address_per_s else None
-        )
+        self._keys = make("key", rates.key_per_s, rates.burst_s) if rates.key_per_s else None
+        self._addresses = make("address", rates.address_per_s, rates.burst_s) if rates.address_per_s else None
 
     def check(self, grant: Grant, call: Call) -> None:
         """Count one request. Raises :class:`RateLimited`."""

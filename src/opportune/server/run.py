@@ -23,7 +23,7 @@ from opportune.server.auth import Keys
 from opportune.server.contract import ServedEngine
 from opportune.server.metrics import Metrics
 from opportune.server.protocol import Patience, PatientProtocol, sweep_forever
-from opportune.server.rates import Rates
+from opportune.server.rates import Limiter, Rates
 from opportune.server.refusals import CannotListen
 from opportune.server.writer import GroupWriter
 
@@ -48,7 +48,7 @@ def serve(
     patience: Patience | None = None,
     announce: Callable[[str], None] | None = None,
     audit: Audit | None = None,
-    rates: Rates | None = None,
+    rates: Rates | Limiter | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT: stop accepting, finish what is under way, flush. The caller closes the
     engine afterwards (a last checkpoint). ``port`` 0 takes a free one. ``warm`` compiles kernels and touches

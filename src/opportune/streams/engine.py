@@ -11,7 +11,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
@@ -91,6 +91,8 @@ class ClusterEngine(Engine):
         self._config = config
         self._topics = topics
         self.roles = frozenset(roles)
+        self.more_gauges: dict[str, Callable[[], float]] = {}
+        """What others tell of this process, by name."""
         self._folder = folder
         super().__init__(lambda: RealDisk(folder), workspace, clock=clock, warm=warm)
         self._snapshots = (
@@ -383,6 +385,7 @@ class ClusterEngine(Engine):
             "journal_tail_behind_entries": float(self.tail.held),
             "log_unacknowledged_entries": float(self.log.waiting),
             **({} if self._snapshots is None else {"snapshot_age_seconds": self._snapshots.age_s}),
+            **{name: read() for name, read in self.more_gauges.items()},
             **{f"{role}_behind_messages": float(count) for role, count in self.lag.roles.items()},
         }
 
