@@ -243,13 +243,14 @@ def _until(consumer: Consumer, topic: str, partition: int, end: int | None = Non
             [at] = consumer.position([TopicPartition(topic, partition)])
             if end == 0 or at.offset >= end:
                 return
-            for message in consumer.consume(20, timeout=0.2):
+            message = consumer.poll(0.2)
+            if message is not None:
                 if message.error() is not None:
                     raise KafkaException(message.error())
                 deadline = time.monotonic() + PATIENCE_S
                 if (message.offset() or 0) < end:
                     yield message
-            if time.monotonic() > deadline:
+            elif time.monotonic() > deadline:
                 raise StorageError(
                     f"{topic} cannot be read to offset {end}", seen=at.offset, remedy="it is tried again"
                 )

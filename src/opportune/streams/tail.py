@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from opportune.engine.entries import Entry
 from opportune.errors import StorageError
@@ -56,11 +56,12 @@ class Tail:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """``start`` is where to go on; partitions that it does not name begin with their first entry."""
-        self._brokers = config.kafka.brokers
+        self._kafka = config.kafka.client()
+        self._prefix = config.prefix
         self._timer = timer
         self._consumer = Consumer(
             {
-                **config.kafka.client(),
+                **self._kafka,
                 "group.id": f"{config.prefix}-tail",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
@@ -172,11 +173,21 @@ class Tail:
         return behind
 
     def ends(self) -> Ends:
-        """Where every partition ends now."""
-        return {
-            (p.topic, p.partition): self._consumer.get_watermark_offsets(p, timeout=10)[1]
-            for p in self._parts
-        }
+        """Where every partition ends now, with what no transaction has committed yet."""
+        return self._asked(OFFSET_END)
+
+    def _asked(self, which: int) -> Ends:
+        """Offsets of all partitions in one question, by a consumer that fetches nothing: behind a fetch every
+        partition would wait a tenth of a second for its answer."""
+        asking = Consumer({**self._kafka, "group.id": f"{self._prefix}-tail", "log_level": 0})
+        try:
+            wanted = [TopicPartition(part.topic, part.partition, which) for part in self._parts]
+            found = asking.offsets_for_times(wanted, timeout=10)
+        except KafkaException as error:
+            raise StorageError(f"Kafka does not say where its topics end ({error.args[0].str()})") from error
+        finally:
+            asking.close()
+        return {(part.topic, part.partition): part.offset for part in found}
 
     def reached(self, ends: Ends) -> bool:
         """Whether everything before ``ends`` has been read and handed on."""
@@ -188,16 +199,16 @@ class Tail:
         """How many messages were deleted that ``start`` has not seen. Raises :class:`StorageError` when Kafka
         holds less than ``start`` has seen: then it is another journal."""
         lost = 0
-        for part in self._parts:
-            low, high = self._consumer.get_watermark_offsets(part, timeout=10)
-            begin = self._begin[part.topic, part.partition]
-            if begin > high:
+        lows, highs = self._asked(OFFSET_BEGINNING), self._asked(OFFSET_END)
+        for place, begin in self._begin.items():
+            if begin > highs[place]:
+                topic, number = place
                 raise StorageError(
-                    f"{part.topic} ends at {high} in partition {part.partition}, but was followed to {begin}",
+                    f"{topic} ends at {highs[place]} in partition {number}, but was followed to {begin}",
                     remedy="it is another journal: begin without what was learnt of the old one",
                 )
-            lost += max(0, low - begin) if (part.topic, part.partition) in self.taken else 0
-            self._begin[part.topic, part.partition] = max(low, begin)
+            lost += max(0, lows[place] - begin) if place in self.taken else 0
+            self._begin[place] = max(lows[place], begin)
         return lost
 
     def close(self) -> None:
