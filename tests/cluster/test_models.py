@@ -110,7 +110,23 @@ def test_deciders_rank_with_what_was_promoted_at_derive_and_go_back(scene: Scene
         mirror.shelf.publish()
         assert taken(decider) == f"ranker/{second}"
         assert scene.lists(decider) != mine
-        opportune("rollback", "--data-dir", scene.folder / "mirror")
+        where = ("--data-dir", scene.folder / "mirror")
+        opportune("rollback", *where)
+        mirror.shelf.publish()
+        assert taken(decider) == f"ranker/{first}"
+        assert scene.lists(decider) == mine
+
+        opportune("promote", second, "--to", "canary", "--share", "0.5", *where)
+        mirror.shelf.publish()
+        shutil.copytree(
+            scene.folder / "mirror" / "models", scene.folder / "one" / "models", dirs_exist_ok=True
+        )
+        assert taken(decider) == f"ranker/{first}"
+        scene.one.refresh_ranker()
+        tried = scene.lists(scene.one)
+        assert tried != mine
+        assert scene.lists(decider) == tried
+        opportune("promote", second, "--to", "archived", *where)
         mirror.shelf.publish()
         assert taken(decider) == f"ranker/{first}"
         assert scene.lists(decider) == mine

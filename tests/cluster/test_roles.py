@@ -26,7 +26,7 @@ EVENT = {"event": "Product Viewed", "userId": "u1", "messageId": "m1", "properti
 def test_what_a_gateway_acknowledged_is_in_the_mirrors_profiles_and_its_console_answers(
     file: Path, tmp_path: Path, topics: Topics
 ) -> None:
-    ports = {role: free_port() for role in ("gateway", "derive")}
+    ports = {role: free_port() for role in ("gateway", "derive", "learn")}
     served = {role: _serve(role, port, file, tmp_path) for role, port in ports.items()}
     try:
         with playing("fold", file, tmp_path / "f"):
@@ -35,6 +35,10 @@ def test_what_a_gateway_acknowledged_is_in_the_mirrors_profiles_and_its_console_
             _until(lambda: _ask(ports["derive"], "/v1/profiles/user_id:u1")[0] == 200)
             assert _ask(ports["derive"], "/v1/profiles/user_id:u1")[1]["events"] == {"product_viewed": 1}
             assert _ask(ports["derive"], "/ready")[1]["roles"] == ["derive"]
+            _until(lambda: _ask(ports["learn"], "/ready")[0] == 200)
+            assert _ask(ports["learn"], "/ready")[1]["started_from"] == "the journal"
+            assert _ask(ports["learn"], "/v1/track", EVENT)[0] == 421
+            _until(lambda: b"opportune_snapshot_age_seconds" in _ask(ports["learn"], "/metrics")[1])
             assert _ask(ports["derive"], "/console/login")[0] == 200
             refused = _ask(ports["derive"], "/v1/track", EVENT)
             assert refused[0] == 421
