@@ -7,10 +7,10 @@ import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -19,22 +19,19 @@ from opportune.catalog.amounts import Amounts
 from opportune.catalog.items import Catalog
 from opportune.clock import Clock, Millis, system_clock
 from opportune.decide import pipeline
-from opportune.decide.attribution import attribute
 from opportune.decide.flags import Evaluation
 from opportune.decide.objective import COST
-from opportune.decide.placement import SOURCES
 from opportune.decide.request import DecideRequest, DecideResponse, DecisionRecord
 from opportune.decide.variants import Variants
 from opportune.decide.warm_up import warm_up
 from opportune.decide.world import PersonView, Refused, SessionView, World
 from opportune.engine import flags
-from opportune.engine.admission import Admission, RawItem, Receipt, receipt, refuse, shared, tally
+from opportune.engine.admission import Admission
 from opportune.engine.anonymous_desk import AnonymousDesk
+from opportune.engine.by_hand import ByHand
 from opportune.engine.checkpoints import EVERY, Checkpoints
-from opportune.engine.collector import collector_paused
 from opportune.engine.company import company_of
 from opportune.engine.consent_gate import ConsentGate
-from opportune.engine.entries import Entry
 from opportune.engine.erasing import DerivedEraser, Erasing
 from opportune.engine.erasure import forget
 from opportune.engine.holdings import holdings
@@ -44,7 +41,6 @@ from opportune.engine.loading import load
 from opportune.engine.minimising import Minimisation, minimisation, report_of
 from opportune.engine.model_list import model_list
 from opportune.engine.models import Models
-from opportune.engine.queries import Queries
 from opportune.engine.retention_desk import RetentionDesk
 from opportune.engine.retiring import DerivedExpirer, Retiring
 from opportune.engine.rights import Rights
@@ -52,48 +48,21 @@ from opportune.engine.served import Served
 from opportune.engine.turns import Turns
 from opportune.engine.workspace import Workspace, load_workspace
 from opportune.errors import InvalidRequest, NotFound, StorageError
-from opportune.events import cloudevents, dead_letters, verdicts
-from opportune.events.accounting import replayed
 from opportune.events.consent import NOTHING, read, says_something
-from opportune.events.dedupe import digest
-from opportune.events.ecommerce import INTERACTION
-from opportune.events.event import DeadLetter, Event, Identifier, Resolved
+from opportune.events.event import Identifier
 from opportune.events.identifiers import from_mapping
 from opportune.events.inline import inline_events
-from opportune.events.items import item_event
-from opportune.events.plan import EMPTY
-from opportune.events.rejected import NOT_ALLOWED, Rejected
-from opportune.events.rights import RIGHTS_EVENTS
-from opportune.events.salvage import is_writable, tidied
-from opportune.events.segment import normalize
-from opportune.events.verdicts import Verdict
-from opportune.events.wire import MAX_DEPTH
-from opportune.experiments.switch import Switch
 from opportune.identity.components import resolve
-from opportune.identity.corrections import CORRECTIONS, EVENT_OF, Action, correction
-from opportune.identity.groups import stamp
-from opportune.identity.links import LINK_EVENTS, assert_together
+from opportune.identity.links import assert_together
 from opportune.privacy.receipt import Receipt as ErasureReceipt
 from opportune.privacy.receipt import Removed, read_receipt
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.intents.reader import IntentReader
-from opportune.profiles.leaf import MAX_EXPOSURES, Exposure
 from opportune.profiles.person import People, Person
-from opportune.profiles.recent import merge_last
 from opportune.stores.disk import Disk, RealDisk
 from opportune.stores.simulated import Simulated, simulated
 
-ATTRIBUTION_WINDOW: Millis = 24 * 3_600_000
-"""How long a shown item may be acted on and still count as the decision's outcome by last touch."""
-
-_NOT_PUBLIC = frozenset((*LINK_EVENTS, *RIGHTS_EVENTS))
-
-ERASED = "it is about somebody who was erased, or is not to be recorded"
-
 _ERASURE_ID = re.compile(r"[0-9a-f]{16}").fullmatch
-
-MAX_WHY = 500
-"""Characters kept of why an experiment was stopped."""
 
 LOOK_FOR_RANKER: Millis = 5_000
 """How often a running engine looks whether another ranker was promoted."""
@@ -106,11 +75,8 @@ _NOISE = 64
 PREPARED_AT_ONCE = 16
 """Items made ready to be shown in one slice of background work: 0.2 ms."""
 
-INGEST_CHUNK = 4_096
-"""Items per commit group of the library's ``ingest``; bounds memory, not the number of items."""
 
-
-class Engine(Queries):
+class Engine(ByHand):
     """A personalization engine over one data folder. One thread at a time; one process per folder.
 
     ``ingest`` returns when the events are on disk and the next decision sees them. The steps that it is made
@@ -200,10 +166,10 @@ class Engine(Queries):
         self.entries = loaded.entries
         self.journal, self.store, self.state = loaded.journal, loaded.store, loaded.state
         self.anonymous = AnonymousDesk(self._disk, self.workspace.privacy.anonymous, self.clock)
-        self._in_flight: set[bytes] = set()
+        self._in_flight = set()
         self.consent = ConsentGate(self.state, self.workspace.consent)
         self.forget_people()
-        self._unapplied: deque[Admission] = deque()
+        self._unapplied = deque()
         self._checkpoints = Checkpoints(
             self.journal,
             self.store,
@@ -229,215 +195,6 @@ class Engine(Queries):
             new_id=self._decision_id,
             degraded=lambda placement, stage: self.on_degraded(placement, stage),
         )
-
-    def _variants(self) -> Variants | None:
-        """None when no experiment is declared: the stage then costs nothing."""
-        experiments = self.workspace.experiments
-        if not experiments:
-            return None
-        state = self.state
-        return Variants(
-            experiments, self.workspace.placements, SOURCES, state.switches.stopped, state.bandits.chooser
-        )
-
-    # -- the first verb
-
-    def ingest(
-        self, items: Sequence[RawItem] | RawItem, *, source: str = "library", dialect: str = "segment"
-    ) -> Receipt:
-        """Store events: durable, folded and visible to the next decision when it returns.
-
-        ``items`` are events as dicts, JSON bytes or :class:`Event`; ``dialect="catalog"`` takes items of the
-        catalogue instead. What cannot be stored is in the dead letters, with its reason in the receipt.
-        """
-        many: Sequence[RawItem] = items if isinstance(items, list | tuple) else [items]  # type: ignore[list-item]  # a Sequence of items that is no list or tuple is bytes: one item
-        found: list[Verdict] = []
-        for start in range(0, len(many), INGEST_CHUNK):
-            with collector_paused():
-                admission = self.admit(
-                    many[start : start + INGEST_CHUNK],
-                    kind=None,
-                    dialect=dialect,
-                    source=source,
-                    received=self.clock(),
-                    position=start,
-                )
-                self.commit(admission)
-            found += admission.verdicts
-        return receipt(found)
-
-    def commit(self, admission: Admission) -> None:
-        """Append, flush, apply: one admission, all the way."""
-        self.append((admission,))
-        self.flush()
-        self.apply((admission,))
-        self._checkpoints.keep_up()
-
-    # -- its steps
-
-    def admit(
-        self,
-        raw_items: Sequence[RawItem],
-        *,
-        kind: str | None,
-        dialect: str,
-        source: str,
-        received: Millis,
-        sent_at: Millis | None = None,
-        batch_context: dict[str, Any] | None = None,
-        position: int = 0,
-        is_public: bool = False,
-    ) -> Admission:
-        """Normalise, check, de-duplicate and stamp; every item gets its verdict. Never raises for an item.
-
-        ``position`` is the index of the first item in its request: a large one is admitted in pieces.
-        ``is_public`` events come from anybody (a page's key): people are not joined or taken apart by hand
-        on their word.
-        """
-        found: list[Verdict] = []
-        kept: list[Entry] = []
-        marks: list[bytes] = []
-        dedupe, in_flight, plan = self.state.dedupe, self._in_flight, self.workspace.plan
-        gate, anonymous = self.consent, self.anonymous
-        has_plan = plan is not EMPTY
-        refuses = self.entries.refuses if self.entries.has_tombstones else None
-        is_segment = dialect == "segment"
-        household = self.workspace.identity.household
-        for index, raw in enumerate(raw_items, position):
-            try:
-                if is_segment and type(raw) is not Event:
-                    event = normalize(
-                        raw,  # type: ignore[arg-type]  # an Event was sorted out above
-                        kind=kind,
-                        source=source,
-                        received=received,
-                        sent_at=sent_at,
-                        batch_context=batch_context,
-                        position=index,
-                    )
-                else:
-                    event = _other(raw, dialect, source, received)
-                if is_public and event.name in _NOT_PUBLIC:
-                    raise Rejected(
-                        NOT_ALLOWED,
-                        "only the secret key joins people by hand"
-                        if event.name in LINK_EVENTS
-                        else "only the secret key says what a person's rights are",
-                        "$.event",
-                        seen=event.name,
-                    )
-                noted = [f"{v.path}: {v.message}" for v in plan.admit(event)] if has_plan else None
-            except Rejected as rejected:
-                letter = refuse(
-                    raw, rejected, source=source, received=received, position=index, dialect=dialect
-                )
-                kept.append(letter)
-                found.append(verdicts.refused(index, rejected, letter_id=letter.letter_id))
-                continue
-            mark = digest(source, event.message_id)
-            if mark in in_flight or dedupe.seen_digest(mark):
-                found.append(Verdict(index, event.message_id, verdicts.DUPLICATE))
-                continue
-            if refuses is not None and refuses(event):
-                found.append(Verdict(index, event.message_id, verdicts.SUPPRESSED, warnings=[ERASED]))
-                continue
-            allowed, kept_event, told = gate.admit(event)
-            if told:
-                noted = [*(noted or ()), *told]
-            if not allowed:
-                found.append(Verdict(index, event.message_id, verdicts.SUPPRESSED, warnings=noted or []))
-                if anonymous.is_on:
-                    anonymous.count(event)
-                if kept_event is not None:
-                    in_flight.add(mark)
-                    marks.append(mark)
-                    kept.append(kept_event)
-                continue
-            if household:
-                stamp(event, household)
-            in_flight.add(mark)
-            marks.append(mark)
-            if event.lines:
-                self._stamp(event)
-            if self._intents is not None:
-                self._intents.stamp(event)
-            kept.append(event)
-            verdict = Verdict(index, event.message_id, verdicts.STORED)
-            if noted:
-                verdict.warnings = noted
-            found.append(verdict)
-        if found:
-            kept.append(tally(source, found))
-        return Admission(found, kept, marks, received)
-
-    def append(self, admissions: Sequence[Admission]) -> None:
-        """Encode into the journal's buffer. Small admissions share a commit group and a tally, which is what
-        makes a single post cheap where many arrive."""
-        for group in shared(admissions):
-            encoded = [
-                data
-                for admission in group
-                for data in self.entries.encode_all(admission.entries, admission.marks)
-            ]
-            seq = self.journal.append(encoded)
-            for admission in group:
-                admission.first_seq = seq
-                seq += len(admission.entries)
-            self._unapplied.extend(group)
-
-    def flush(self) -> None:
-        """Make everything that was appended before this call durable: one write, one ``fdatasync``."""
-        self.journal.flush()
-
-    def apply(self, admissions: Sequence[Admission]) -> None:
-        """Fold what is on disk now, in journal order."""
-        for admission in admissions:
-            admission.is_durable = True
-        self._drain()
-
-    def _drain(self) -> None:
-        unapplied, fold = self._unapplied, self.state.fold
-        in_flight, dedupe = self._in_flight, self.state.dedupe
-        while unapplied and unapplied[0].is_durable:
-            admission = unapplied.popleft()
-            seq = admission.first_seq
-            for entry in admission.entries:
-                fold(seq, entry)
-                seq += 1
-                if type(entry) is Switch:
-                    self._world.variants = self._variants()
-            if admission.marks:
-                dedupe.add_new(admission.marks, admission.received)
-                in_flight.difference_update(admission.marks)
-        if not unapplied:
-            self.consent.folded()
-            self.entries.folded()
-        self.state.models.learn_if_many()
-
-    def _stamp(self, event: Event) -> None:
-        """Put onto the event what only today's state knows: what the catalogue says of its items, and the
-        decision that it is an outcome of. 1 us."""
-        if event.kind == "item":
-            return
-        described = self.state.catalog.described
-        for line in event.lines:
-            if not (line.category and line.brand):
-                event.lines = tuple([described(line) for line in event.lines])
-                break
-        if not event.decision_id and event.identifiers and event.name in INTERACTION:
-            exposures = self._exposures(event.identifiers[0])
-            if exposures:
-                event.decision_id = attribute(event, exposures, ATTRIBUTION_WINDOW) or ""
-
-    def _exposures(self, identifier: str) -> Sequence[Exposure]:
-        leaf_of = self.state.leaf
-        leaf = leaf_of(identifier)
-        if not leaf.links:
-            return leaf.exposures
-        held = [e for i in self.state.components.members(identifier) if (e := leaf_of(i).exposures)]
-        if len(held) < 2:
-            return held[0] if held else ()
-        return reduce(lambda a, b: merge_last(a, b, MAX_EXPOSURES), held)
 
     # -- the second verb
 
@@ -596,47 +353,12 @@ class Engine(Queries):
 
     # -- experiments
 
-    def switch_experiment(self, experiment_id: str, action: Literal["stop", "resume"], why: str) -> Admission:
-        """Stop a running experiment, or let it go on; :meth:`commit` makes it durable and effective.
-
-        Everybody then sees the placements as they are; who was exposed stays known. Raises
-        :class:`NotFound`.
-        """
-        experiment = self.workspace.experiments.get(experiment_id)
-        return Admission([], [Switch(experiment.id, action, why[:MAX_WHY], self.clock())])
-
     def stop_for_guardrail(self, experiment_id: str, why: str) -> None:
         """:meth:`switch_experiment` and :meth:`commit`; a canary leaves its place in the registry too."""
         self.commit(self.switch_experiment(experiment_id, "stop", why))
         if self._served is not None:
             self._served.end_canary(experiment_id, why, self.clock())
             self.refresh_ranker()
-
-    # -- identity
-
-    def relink(self, a: str, b: str, action: Action, *, who: str, why: str = "") -> Admission:
-        """Join two identifiers by hand (``confirm``: although a guard refuses), or take them apart
-        (``reject``: also two that nothing joins, so that nothing will); :meth:`commit` makes it durable and
-        effective, and :meth:`together` then says what came of it.
-
-        Raises :class:`InvalidRequest` for what cannot be meant: an identifier that names nobody, a person
-        with themselves, taking apart what nothing joins, or what is joined by other links than their own.
-        """
-        first, second = correction(a, b, action, self.together(a, b))
-        now = self.clock()
-        event = Event(
-            "track",
-            EVENT_OF[action],
-            secrets.token_hex(16),
-            CORRECTIONS,
-            now,
-            now,
-            (first, second),
-            properties={"who": who, "why": why[:MAX_WHY]},
-        )
-        found = [Verdict(0, event.message_id, verdicts.STORED)]
-        marks = [digest(event.source, event.message_id)]
-        return Admission(found, [event, tally(CORRECTIONS, found)], marks, now)
 
     # -- privacy
 
@@ -678,13 +400,6 @@ class Engine(Queries):
         """Take out what is past its time, in two steps; see :mod:`opportune.engine.retiring`."""
         return Retiring(self, dry_run=dry_run)
 
-    def settle(self) -> None:
-        """Make durable and fold everything that was appended, on the folding thread."""
-        self.flush()
-        for admission in self._unapplied:
-            admission.is_durable = True
-        self._drain()
-
     def forget(self, members: Sequence[Identifier]) -> Removed:
         """The part of an erasure that changes what is known; see :mod:`opportune.engine.erasure`."""
         removed = forget(self.state, members)
@@ -703,38 +418,6 @@ class Engine(Queries):
         self._people = People(self.state.person)
         self.company = company_of(self)
         self.kin = kin_of(self)
-
-    # -- dead letters
-
-    def replay_dead_letter(self, letter_id: str, fixed: bytes | None = None) -> Admission:
-        """Admit a dead letter again, as it came or fixed; :meth:`commit` makes it durable.
-
-        Raises :class:`NotFound`. When it is stored now, or is a duplicate, the letter is closed; when it is
-        refused again it stays, with the new reason.
-        """
-        before = self.letter(letter_id)
-        raw = before.raw if fixed is None else fixed
-        admission = self.admit(
-            [raw], kind=None, dialect=before.dialect, source=before.source, received=before.received
-        )
-        entry, verdict = admission.entries[0], admission.verdicts[0]
-        if isinstance(entry, DeadLetter):
-            again = Rejected(entry.code, entry.reason, entry.where)
-            admission.entries = [dead_letters.refused_again(before, raw, again)]
-            verdict.letter_id = letter_id
-        else:
-            stored: list[Entry] = [entry] if isinstance(entry, Event) else []
-            closed = Resolved(letter_id, dead_letters.REPLAYED, self.clock())
-            admission.entries = [*stored, closed, replayed(before.source, verdict.verdict)]
-        return admission
-
-    def discard_dead_letter(self, letter_id: str) -> Admission:
-        """Close a dead letter without storing it; :meth:`commit` makes it durable."""
-        before = self.letter(letter_id)
-        return Admission(
-            [Verdict(0, None, verdicts.REJECTED, before.code, before.reason, before.where, letter_id)],
-            [Resolved(letter_id, dead_letters.DISCARDED, self.clock())],
-        )
 
     # -- life
 
@@ -801,21 +484,6 @@ def _intent_reader(workspace: Workspace) -> IntentReader | None:
     if intents.vectors == "never" or (intents.vectors == "auto" and embedding.missing()):
         return IntentReader(intents)
     return IntentReader(intents, embedding.MiniLM())
-
-
-def _other(raw: RawItem, dialect: str, source: str, received: Millis) -> Event:
-    """Anything but the Segment dialect."""
-    if isinstance(raw, Event):
-        raw.source, raw.received = source, received
-        parts = (raw.properties, raw.traits, raw.context)
-        if not is_writable(parts, MAX_DEPTH):
-            raw.properties, raw.traits, raw.context = tidied(list(parts), MAX_DEPTH, "$")
-        return raw
-    if dialect == "catalog":
-        return item_event(raw, source=source, received=received)
-    if dialect == "cloudevents":
-        return cloudevents.normalize(raw, source=source, received=received)
-    raise InvalidRequest("unknown dialect", seen=dialect, remedy="segment, cloudevents or catalog")
 
 
 def request_of(data: dict[str, Any]) -> DecideRequest:
