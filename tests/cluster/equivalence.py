@@ -38,6 +38,7 @@ from opportune.engine.workspace import load_workspace
 from opportune.errors import NotFound
 from opportune.streams.config import ClusterConfig, KafkaConfig, RedisConfig
 from opportune.streams.engine import ClusterEngine
+from opportune.streams.sessions import MOST_SESSIONS
 from opportune.streams.topics import Topics, ensure
 
 DOCUMENT = Path("docs/explanation/cluster.md")
@@ -47,10 +48,15 @@ experiments:
     placements: [home_recs]
     arms: [{id: control}, {id: popular, change: {sources: [{source: popular}]}}]
 """
+FEATURES = """
+features:
+  - {name: session_items, entity: session, fold: distinct, event: product_viewed, value: item_id}
+  - {name: session_events, entity: session, fold: count}
+"""
 AT_ONCE = 100
 """Calls of one post."""
 
-WITHIN = ("people of several browsers", "exposures", "outcomes attributed")
+WITHIN = ("people of several browsers", "sessions with events", "exposures", "outcomes attributed")
 """Counted, and compared as parts of profiles and decisions."""
 
 Call = dict[str, Any]
@@ -108,7 +114,9 @@ def compare(
     workspace = folder / "workspace"
     workspace.mkdir(parents=True)
     (workspace / "experiments.yaml").write_text(EXPERIMENTS, encoding="utf-8")
+    (workspace / "features.yaml").write_text(FEATURES, encoding="utf-8")
     definitions = load_workspace(workspace)
+    calls = [_in_a_session(call) for call in calls]
     keep_old(config, topics)
     clock, found, began = FixedClock(0), Outcome(), time.monotonic()
     options = {"workspace": workspace}
@@ -140,6 +148,7 @@ def compare(
                     f"{begin + len(now):,} calls, {took}, {dict(found.counts)}", file=sys.stderr, flush=True
                 )
             _people(one, many, calls, found)
+            _sessions(one, many, calls, found)
             for number in range(1, one.decided + 1):
                 key = keys.OUTCOMES + numbered(number)
                 mine, theirs = one.state.records.get(key), many.state.records.get(key)
@@ -216,6 +225,31 @@ def _people(one: Engine, many: ClusterEngine, calls: Sequence[Call], found: Outc
         found.same("components", name, one.component(name), many.component(name))
         found.counts["people of several browsers"] += len(mine["identifiers"]) > 2
         found.counts["exposures"] += len(mine.get("exposures", ()))
+
+
+def _in_a_session(call: Call) -> Call:
+    """Every other browser tells a session id, one a day."""
+    if hashlib.sha256(str(call["anonymousId"]).encode()).digest()[1] % 2:
+        return call
+    told = {"sessionId": f"{call['anonymousId']}|{str(call['timestamp'])[:10]}"}
+    return {**call, "context": {**call.get("context", {}), **told}}
+
+
+def _sessions(one: Engine, many: ClusterEngine, calls: Sequence[Call], found: Outcome) -> None:
+    """The features of every session, of leaves that have no more than workers keep."""
+    of: dict[str, set[str]] = {}
+    for call in calls:
+        if session := call.get("context", {}).get("sessionId"):
+            of.setdefault(named(call)[0], set()).add(session)
+    schema = one.state.session
+    for name, sessions in of.items():
+        if len(sessions) <= MOST_SESSIONS:
+            for session in sessions:
+                key = f"{keys.SESSION}{name}|{session}"
+                records = (one.state.records.get(key), many.state.records.get(key))
+                mine, theirs = (schema.read(record, one.clock()) for record in records)
+                found.same("sessions", key, mine, theirs)
+                found.counts["sessions with events"] += mine["session_events"] > 0
 
 
 def _told(outcomes: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def test_people_components_exposures_outcomes_and_decisions_are_the_same(
     assert found.differ == []
     counts = found.counts
     assert counts["people of several browsers"] > 20, "the stream must hold people of several browsers"
+    assert counts["sessions with events"] > 100, "and told sessions"
     assert counts["exposures"] > 50, "and people who were shown something"
     assert counts["outcomes attributed"] > 10, "and who acted on it"
 

@@ -15,7 +15,7 @@ from tests.streams.test_folding import State
 from opportune.errors import StorageError
 from opportune.events.event import Event
 from opportune.events.segment import normalize
-from opportune.profiles.definitions import Feature
+from opportune.profiles.definitions import Feature, FeatureSet
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams import lineage, packs
 from opportune.streams.folding import Folding
@@ -32,6 +32,9 @@ OLD, NEW = (
     )
     for names in (["views"], ["views", "looks"])
 )
+
+
+SESSION = ProfileSchema.of(FeatureSet(), "session")
 
 
 class Copy:
@@ -58,7 +61,7 @@ class Context:
 
 def worker(schema: ProfileSchema) -> tuple[Folding, AtCommit, Context]:
     context = Context()
-    folding = Folding(schema, Topics.of("t"), Shards(3), FoldVersion.of(schema), Hashes(b"key"))
+    folding = Folding(schema, Topics.of("t"), Shards(3), FoldVersion.of(schema), Hashes(b"key"), SESSION)
     anyhow: Any = context
     copy: Any = Copy()
     return folding, AtCommit(folding, anyhow, copy, LEAF), context

@@ -37,7 +37,7 @@ from opportune.identity.links import UNLINKED
 from opportune.privacy.sensitive import HIDDEN
 from opportune.profiles.consent.policy import Use
 from opportune.profiles.golden import told
-from opportune.profiles.leaf import Leaf
+from opportune.profiles.leaf import Leaf, Touch
 from opportune.profiles.likely import dial
 from opportune.profiles.person import Person
 from opportune.stores.journal import Journal
@@ -94,11 +94,14 @@ class Queries:
                 if name in part:
                     part[name] = {**part[name], "value": HIDDEN, "said": []}
         found["features"] = fence.without_features(found["features"], "profiles")
+        session = found["session"]
+        session["features"] = fence.without_features(session["features"], "profiles")
         return found
 
     def _profile(
         self, component: Component, leaves: Sequence[Leaf], person: Person, leaf: Leaf, now: Millis
     ) -> dict[str, Any]:
+        touches = person.session(now)
         return {
             "id": component.person_id,
             "identifiers": [
@@ -125,7 +128,8 @@ class Queries:
             "taste": self._taste(component, person, now),
             "session": {
                 **msgspec.to_builtins(person.session_state(now)),
-                "touches": [_touch(t) for t in person.session(now)],
+                "touches": [_touch(t) for t in touches],
+                "features": self._session_features(component, touches, now),
             },
             "recent": [_touch(t) for t in person.recent],
             "searches": [
@@ -150,6 +154,20 @@ class Queries:
             "last_seen": leaf.newest if leaf.events else None,
             "segments": self.workspace.segments.of(person.features(now), dial(person, now)),
         }
+
+    def _session_features(
+        self, component: Component, touches: Sequence[Touch], now: Millis
+    ) -> dict[str, Any]:
+        """The declared features of the current session, where it has an id, over all identifiers that it came
+        under."""
+        schema = self.state.session
+        session_id = touches[-1].session_id if touches else ""
+        if not schema.features or not session_id:
+            return {}
+        get = self.state.records.get
+        found = [get(f"{keys.SESSION}{name}|{session_id}") for name in component.identifiers]
+        known = [record for record in found if record.offset >= 0]
+        return schema.read(schema.combine(known), now) if known else {}
 
     def _taste(self, component: Component, person: Person, now: Millis) -> dict[str, Any]:
         """Their own model, of who allows personalization."""

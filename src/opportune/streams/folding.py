@@ -25,6 +25,7 @@ from opportune.streams.gate import Gate
 from opportune.streams.lineage import FoldVersion
 from opportune.streams.marks import FORMAT, has, mark_of, packed, unpacked, with_mark
 from opportune.streams.serving_copy import stamped
+from opportune.streams.sessions import Sessions
 from opportune.streams.shards import Shards
 from opportune.streams.stones import NO_STONE, STATE, Hashes, Stone
 from opportune.streams.stones import packed as packed_stone
@@ -161,9 +162,16 @@ class Folding:
     commit: what a message costs further down is shared by all that a commit holds."""
 
     def __init__(
-        self, schema: ProfileSchema, topics: Topics, shards: Shards, version: FoldVersion, hashes: Hashes
+        self,
+        schema: ProfileSchema,
+        topics: Topics,
+        shards: Shards,
+        version: FoldVersion,
+        hashes: Hashes,
+        session: ProfileSchema,
     ) -> None:
         self._schema = schema
+        self.sessions = Sessions(session)
         self._shards = shards
         self.gate = Gate(version)
         self._journal = topics.journal
@@ -212,6 +220,7 @@ class Folding:
     def forget(self) -> None:
         """The commit does not happen, and what was folded for it will come again."""
         self.leaves.forget()
+        self.sessions.forget()
         self._drop()
 
     def _drop(self) -> None:
@@ -250,6 +259,7 @@ class Folding:
         held.marks = with_mark(held.marks, mark)
         leaf_fold.fold_event(self._schema, held.leaf, event, seq)
         self.leaves.keep(name, held, state)
+        self.sessions.fold(event, seq, state)
         return True
 
     def _order(self, order: Order, seq: int, state: State[bytes, Any]) -> None:
@@ -257,6 +267,8 @@ class Folding:
         they hear comes after all that this leaf ever told them."""
         if order.name in order.members:
             self.leaves.bury(_bytes(order.name), order, seq, state)
+            if order.erases:
+                self.sessions.bury(_bytes(order.name), seq, state)
         else:
             _forget(self.leaves, order, seq, state)
         for other in order.members if order.erases and order.name in order.members else (order.name,):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from opportune.errors import StorageError
 from opportune.profiles.schema import ProfileSchema
-from opportune.streams import lineage
+from opportune.streams import lineage, sessions
 from opportune.streams.config import ClusterConfig
 from opportune.streams.marks import unpacked
-from opportune.streams.serving_copy import END, LEAF, STONE, ServingCopy, stamped
-from opportune.streams.stones import STATE, Stone
+from opportune.streams.serving_copy import END, LEAF, SESSIONS, STONE, ServingCopy, stamped
+from opportune.streams.stones import STATE, Hashes, Stone
 from opportune.streams.stones import unpacked as unpacked_stone
 from opportune.streams.topics import Topics
 
@@ -45,7 +45,7 @@ def rebuild(
     for role, topic, kind in (("fold", topics.events, LEAF), ("identity", topics.ends, END)):
         newest: dict[bytes, bytes] = {}
         stones: dict[bytes, Stone] = {}
-        gone: set[bytes] = set()
+        gone: dict[bytes, bytes] = {}
         for key, value in _records(config, changelog(config, role, topic)):
             identifier = key.partition(BAR)[2]
             if identifier.startswith(STATE):
@@ -54,8 +54,14 @@ def rebuild(
                     stone = stones[mark] = unpacked_stone(value)
                     if kind == LEAF:
                         newest[copy.key(STONE, mark)] = stamped(stone.seq, value)
+            elif identifier.startswith(sessions.STATE):
+                name = identifier.removeprefix(sessions.STATE)
+                if value is None:
+                    gone[copy.key(SESSIONS, name)] = name
+                else:
+                    newest[copy.key(SESSIONS, name)] = stamped(sessions.seq_of(value), value)
             elif value is None:
-                gone.add(identifier)
+                gone[copy.key(kind, identifier)] = identifier
             elif identifier != lineage.KEY and (data := unpacked(value)[1]):
                 newest[copy.key(kind, identifier)] = stamped(schema.decode(data).offset, data)
             count += 1
@@ -64,19 +70,19 @@ def rebuild(
                 newest.clear()
                 progress(count)
         copy.put(newest)
-        copy.put(_deleted(copy, kind, gone, stones))
+        copy.put(_deleted(copy.hashes, gone, stones))
         progress(count)
     return count
 
 
 def _deleted(
-    copy: ServingCopy, kind: bytes, gone: Iterable[bytes], stones: Mapping[bytes, Stone]
+    hashes: Hashes, gone: Mapping[bytes, bytes], stones: Mapping[bytes, Stone]
 ) -> dict[bytes, bytes]:
-    """Records of people who were erased, as empty ones that are newer than what their changelog still had."""
-    hashes = copy.hashes
+    """Records of people who were erased, as empty ones that are newer than what their changelog still had.
+    ``gone`` tells by key of Redis who they were."""
     return {
-        copy.key(kind, name): stamped(stone.seq, b"")
-        for name in gone
+        key: stamped(stone.seq, b"")
+        for key, name in gone.items()
         if (stone := stones.get(hashes.of(name))) is not None
     }
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from quixstreams import Application
 from quixstreams.exceptions import QuixException
 
 from opportune.engine.workspace import Workspace
@@ -17,13 +15,8 @@ from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
 from opportune.streams.lag import sources
 from opportune.streams.rebuild import changelog
-from opportune.streams.topics import Topics, ensure, ensure_changelog
+from opportune.streams.topics import ensure, ensure_changelog
 from opportune.streams.workers import fold_worker, identity_worker
-
-WORKERS: dict[str, Callable[[ClusterConfig, Topics, ProfileSchema, Path, int], Application]] = {
-    "fold": fold_worker,
-    "identity": identity_worker,
-}
 
 COLLECT = (50_000, 20, 100)
 """Folding makes no cycles: the collector looks seldom (see docs/decisions/0004-cycle-collector.md)."""
@@ -44,7 +37,12 @@ def run_worker(
     schema = ProfileSchema.of(workspace.features, "person")
     schema.survivorship = workspace.identity.traits
     ensure_changelog(config, changelog(config, role, sources(topics)[role]))
-    app = WORKERS[role](config, topics, schema, folder, max(config.generation, revision))
+    version = max(config.generation, revision)
+    if role == "fold":
+        session = ProfileSchema.of(workspace.features, "session")
+        app = fold_worker(config, topics, schema, folder, version, session=session)
+    else:
+        app = identity_worker(config, topics, schema, folder, version)
     log.info("%s worker at work", role)
     gc.collect()
     gc.freeze()

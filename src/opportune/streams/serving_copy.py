@@ -1,8 +1,9 @@
 """Redis as the serving copy: what the workers have folded, by identifier, for decisions to read.
 
 ``<prefix>:l:<identifier>`` is the leaf, ``<prefix>:k:<identifier>`` what others said of the identifier (its
-ends of links), ``<prefix>:x:<hash>`` the tombstone of somebody who was erased. A value is eight bytes of the
-Kafka offset that it has reached, then the record as the codec writes it. A write that is older than what is
+ends of links), ``<prefix>:s:<identifier>`` its newest sessions where features of sessions are declared,
+``<prefix>:x:<hash>`` the tombstone of somebody who was erased. A value is eight bytes of the Kafka offset
+that it has reached, then the record as the codec writes it. A write that is older than what is
 there changes nothing, so writing again is harmless and a worker that lost its partition cannot overwrite its
 successor. What is deleted is an empty record with its offset, for as long as a worker that lost its partition
 might still write an older one, and then nothing.
@@ -24,7 +25,7 @@ from opportune.errors import StorageError
 from opportune.streams.config import ClusterConfig
 from opportune.streams.stones import Hashes
 
-LEAF, END, STONE = b"l", b"k", b"x"
+LEAF, END, STONE, SESSIONS = b"l", b"k", b"x", b"s"
 STAMP_BYTES = 8
 
 FADING_MS = 600_000

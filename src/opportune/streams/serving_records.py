@@ -16,7 +16,8 @@ from opportune.profiles.schema import ProfileSchema
 from opportune.stores.cache import Codec, RecordCache
 from opportune.stores.records import RecordStore
 from opportune.streams.leaf_fold import whole
-from opportune.streams.serving_copy import END, LEAF, STAMP_BYTES, ServingCopy
+from opportune.streams.serving_copy import END, LEAF, SESSIONS, STAMP_BYTES, ServingCopy
+from opportune.streams.sessions import session_of
 from opportune.streams.stones import NO_STONE, Stone, unpacked
 
 MOST_ROUNDS = 6
@@ -98,6 +99,8 @@ class ServingRecords(RecordCache):
             wanted = [name for name in dict.fromkeys(near) if name not in read]
 
     def get(self, key: str) -> Any:
+        if key.startswith(keys.SESSION):
+            return self._session(key)
         if not key.startswith(keys.LEAF):
             record = self._own.get(key)
             return self._record_codec(key).zero() if record is None else record
@@ -118,6 +121,20 @@ class ServingRecords(RecordCache):
     def drop_own(self, key: str) -> None:
         """Hold a record of this process's own no more."""
         self._own.pop(key, None)
+
+    def _session(self, key: str) -> Leaf:
+        """A session of a leaf, one round trip; empty when Redis does not answer. The longest leaf that is
+        held tells where the identifier ends."""
+        rest = key[len(keys.SESSION) :]
+        bars = [at for at, char in enumerate(rest) if char == "|"]
+        at = next((at for at in reversed(bars) if rest[:at] in self._held), bars[0])
+        name = rest[:at].encode("utf-8", "surrogatepass")
+        schema: ProfileSchema = self._record_codec(key)  # type: ignore[assignment]  # the codec of sessions is their schema
+        try:
+            [data] = self._copy.get([self._copy.key(SESSIONS, name)])
+        except StorageError:
+            return schema.zero()
+        return session_of(schema, None if data is None else data[STAMP_BYTES:], rest[at + 1 :])
 
     def _recent(self, identifier: Identifier) -> _Held | None:
         """None when Redis does not answer and nothing is held."""

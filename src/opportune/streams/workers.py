@@ -22,7 +22,7 @@ from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
 from opportune.streams.folding import Ends, Folding
 from opportune.streams.lineage import FoldVersion
-from opportune.streams.serving_copy import END, LEAF, STONE, ServingCopy
+from opportune.streams.serving_copy import END, LEAF, SESSIONS, STONE, ServingCopy
 from opportune.streams.shards import Shards
 from opportune.streams.stones import Hashes
 from opportune.streams.topics import Topics
@@ -82,8 +82,9 @@ class AtCommit(BaseSink):
         key, outgoing = self._copy.key, folding.outgoing()
         changed = {key(self._kind, name): data for name, data in folding.leaves.encoded().items()}
         stones = folding.leaves.stones()
-        if self._kind == LEAF:
+        if isinstance(folding, Folding):
             changed |= {key(STONE, mark): data for mark, data in stones.items()}
+            changed |= {key(SESSIONS, name): data for name, data in folding.sessions.changed().items()}
         if changed:
             try:
                 self._copy.put(changed)
@@ -101,7 +102,13 @@ class AtCommit(BaseSink):
 
 
 def fold_worker(
-    config: ClusterConfig, topics: Topics, schema: ProfileSchema, folder: Path, generation: int = 0
+    config: ClusterConfig,
+    topics: Topics,
+    schema: ProfileSchema,
+    folder: Path,
+    generation: int = 0,
+    *,
+    session: ProfileSchema,
 ) -> Application:
     """Leaf state: reads ``events``, writes ``journal``, ``ends`` and the serving copy."""
     app = application(config, "fold", folder)
@@ -112,6 +119,7 @@ def fold_worker(
         Shards(config.partitions),
         FoldVersion.of(schema, generation),
         Hashes(config.erasure_key()),
+        session,
     )
     folded = app.dataframe(source).apply(folding, stateful=True, metadata=True)
     folded.sink(AtCommit(folding, folded.processing_context, ServingCopy(config), LEAF))
