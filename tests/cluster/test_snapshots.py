@@ -13,6 +13,7 @@ from tests.cluster.conftest import playing
 from tests.cluster.equivalence import keep_old
 from tests.cluster.scene import CALLS, Scene, closing, follow
 
+from opportune.experiments.switch import Switch
 from opportune.streams.artifacts import ANNOUNCED, Artifacts
 from opportune.streams.config import ClusterConfig
 from opportune.streams.topics import Topics
@@ -54,6 +55,33 @@ def test_a_decider_that_starts_from_a_snapshot_decides_as_one_that_read_everythi
             scene.play([{**CALLS[0], "messageId": f"more-{n}"} for n in range(20)])
             follow(warm)
             assert scene.lists(warm) == scene.lists(scene.one)
+
+
+def test_an_experiment_that_was_stopped_stays_so(scene: Scene) -> None:
+    for name, action in (("front", "stop"), ("back", "stop"), ("back", "resume")):
+        scene.door.log.append(Switch(name, action, "it hurts", scene.clock.now))
+        scene.door.log.flush()
+    follow(scene.door)
+    scene.door.publish_snapshot()
+    with closing(scene.started("decide")) as warm:
+        assert warm.tail.read == 0
+        assert warm.state.switches.stopped == {"front"}
+        scene.door.log.append(Switch("front", "resume", "", scene.clock.now))
+        scene.door.log.flush()
+        follow(warm)
+        assert warm.state.switches.stopped == frozenset()
+
+
+def test_somebody_who_is_erased_is_not_in_the_next_snapshot(scene: Scene) -> None:
+    scene.play(CALLS[:HALF])
+    scene.door.publish_snapshot()
+    with closing(scene.started("gateway", "learn")) as learner:
+        who = str(CALLS[HALF - 1]["anonymousId"])
+        sessions = learner.state.models.log
+        held = len(sessions._open)
+        learner.erasing([f"anonymous_id:{who}"]).begin()
+        assert len(sessions._open) < held
+        assert sessions.forget(f"anonymous_id:{who}") == 0
 
 
 def test_a_snapshot_names_nobody(scene: Scene) -> None:

@@ -1,4 +1,5 @@
-"""What all decisions share, as a checkpoint of its own: items, models and bandits, nobody's leaf."""
+"""What all decisions share, as a checkpoint of its own: items, models, bandits, stopped experiments; nobody's
+leaf."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from opportune.engine.checkpoints import BANDITS_BLOB, NUMBERING_BLOB
+from opportune.engine.checkpoints import BANDITS_BLOB, NUMBERING_BLOB, SWITCHES_BLOB
 from opportune.engine.state import State
 from opportune.engine.turns import Turns
 from opportune.stores.records import CheckpointWriter, RecordStore
@@ -32,6 +33,7 @@ class SharedCheckpoint:
         models.abandon()
         self._parts = [models.begin()]
         self._bandits = msgspec.msgpack.encode(state.bandits.known)
+        self._switches = msgspec.msgpack.encode(state.switches)
 
     def turns(self) -> Turns:
         """Encode the items, a few in every turn."""
@@ -49,6 +51,7 @@ class SharedCheckpoint:
         writer = self._writer
         writer.put_blob(NUMBERING_BLOB, self._numbering)
         writer.put_blob(BANDITS_BLOB, self._bandits)
+        writer.put_blob(SWITCHES_BLOB, self._switches)
         for part in self._parts:
             part(writer)
         writer.commit(1, self._meta)
