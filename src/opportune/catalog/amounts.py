@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from opportune.catalog.items import Catalog, price_of
+from opportune.catalog.facts import price_of
+from opportune.catalog.items import Catalog
 
 
 class Amounts:

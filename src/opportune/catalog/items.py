@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opportune.catalog.columns import UNKNOWN, Coded, label
+from opportune.catalog.facts import can_be_shown, columns_of, price_of, since
 from opportune.catalog.learn import (
     LEARNT,
     Products,
@@ -20,11 +20,11 @@ from opportune.catalog.learn import (
     products_of,
     teaches,
 )
+from opportune.catalog.numbering import Numbering, names_of, pieces_of
 from opportune.catalog.record import (
     FROM_CATALOGUE,
     FROM_EVENTS,
     Change,
-    Facts,
     ItemRecord,
     decode_columns,
     decode_item,
@@ -47,28 +47,6 @@ SAME_AS = {"title": "name", "link": "url", "image_link": "image_url", "image": "
 _json = msgspec.json.Encoder()
 _NAMES_REMEMBERED = 100_000
 _PREPARED = 50_000
-
-
-class Numbering(msgspec.Struct, array_like=True):
-    """Names in the order of their numbers, as pieces of encoded lists; saved with a checkpoint, so that
-    numbers outlive a restart."""
-
-    items: list[bytes]
-    categories: list[bytes]
-    brands: list[bytes]
-
-
-_PIECE = 4096
-"""Names encoded at a stretch: one call for all would keep every other thread waiting."""
-_decode_names = msgspec.msgpack.Decoder(list[str]).decode
-
-
-def _pieces(names: list[str]) -> list[bytes]:
-    return [msgspec.msgpack.encode(names[i : i + _PIECE]) for i in range(0, len(names), _PIECE)]
-
-
-def _names(pieces: list[bytes]) -> list[str]:
-    return [name for piece in pieces for name in _decode_names(piece)]
 
 
 class Catalog:
@@ -145,7 +123,7 @@ class Catalog:
     def export_numbering(self) -> bytes:
         """Every name by number. May run in another thread: names are only ever added."""
         columns = (self.ids, self.categories.names, self.brands.names)
-        return msgspec.msgpack.encode(Numbering(*[_pieces(names) for names in columns]))
+        return msgspec.msgpack.encode(Numbering(*[pieces_of(names) for names in columns]))
 
     def import_numbering(self, data: bytes) -> None:
         """Give the numbers of :meth:`export_numbering` again; the catalogue must still be empty."""
@@ -154,7 +132,7 @@ class Catalog:
         try:
             saved = msgspec.msgpack.decode(data, type=Numbering)
             items, categories, brands = (
-                _names(pieces) for pieces in (saved.items, saved.categories, saved.brands)
+                names_of(pieces) for pieces in (saved.items, saved.categories, saved.brands)
             )
         except msgspec.DecodeError as error:
             raise Corrupt(
@@ -401,13 +379,13 @@ class Catalog:
     def _derive(self, number: int, record: ItemRecord) -> None:
         """Set the columns of one item from its record."""
         self._labels.pop(self.ids[number], None)
-        price, category, brand, available = _columns_of(record)
+        price, category, brand, available = columns_of(record)
         self._price[number] = price
         self.categories.put(number, category)
         self.brands.put(number, brand)
         self._available[number] = available
         self._listed[number] = record.first > 0
-        self._created[number] = _created(record.value("created_at"), record.first)
+        self._created[number] = since(record.value("created_at"), record.first)
         self._unsettled[number] = None
 
     def _names_unsettled(self, number: int) -> frozenset[str]:
@@ -463,10 +441,10 @@ class Catalog:
             brand.append(UNKNOWN if facts.brand is None else self.brands.code(facts.brand[0]))
             said = facts.in_stock if facts.available is None else facts.available
             plain = said is not None and type(said[0]) is bool and facts.deleted is None
-            available.append(said[0] if said is not None and plain else _is_available(facts))
+            available.append(said[0] if said is not None and plain else can_be_shown(facts))
             listed.append(record.first > 0)
             stated = facts.created_at
-            created.append(record.first if stated is None else _created(stated[0], record.first))
+            created.append(record.first if stated is None else since(stated[0], record.first))
         for number in numbers:
             self._public[number] = self._unsettled[number] = None
         if numbers:
@@ -514,77 +492,3 @@ def _grown(column: npt.NDArray[Any], size: int, fill: Any) -> npt.NDArray[Any]:
     grown = np.full(size, fill, dtype=column.dtype)
     grown[: len(column)] = column
     return grown
-
-
-def _columns_of(record: ItemRecord) -> tuple[float, str, str, bool]:
-    """Price, category, brand and availability of a record."""
-    attributes = record.attributes
-    known = attributes.get("price")
-    price = price_of(known[0]) if known else float("nan")
-    known = attributes.get("category")
-    category = label(known[0]) if known else ""
-    known = attributes.get("brand")
-    brand = label(known[0]) if known else ""
-    return price, category, brand, is_available(record)
-
-
-def price_of(value: Any) -> float:
-    """A price as a number; NaN for what is none (texts, negatives, infinities).
-
-    >>> [price_of(v) for v in (3, "12.50", True, -1, "free")]
-    [3.0, 12.5, nan, nan, nan]
-    """
-    if type(value) is float:
-        return value if 0 <= value < 1e12 else math.nan
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return math.nan
-    try:
-        price = float(value)
-    except (ValueError, OverflowError):
-        return math.nan
-    return price if 0 <= price < 1e12 else math.nan
-
-
-_OUT_OF_STOCK = frozenset(
-    ("out of stock", "out_of_stock", "outofstock", "discontinued", "sold out", "false", "no")
-)
-
-
-def is_available(record: ItemRecord) -> bool:
-    """Whether the item can be shown: not deleted, and none of the stock attributes says no."""
-    known = record.attributes
-    return _is_available(Facts(**{name: known[name] for name in _STOCK if name in known}))
-
-
-_STOCK = ("deleted", "available", "in_stock", "availability", "stock")
-
-
-def _is_available(facts: Facts) -> bool:
-    if facts.deleted is not None and facts.deleted[0]:
-        return False
-    for said in (facts.available, facts.in_stock):
-        if said is not None and said[0] is not None:
-            return _yes(said[0])
-    if facts.availability is not None and isinstance(facts.availability[0], str):
-        return _yes(facts.availability[0].rpartition("/")[2])
-    if facts.stock is not None and isinstance(facts.stock[0], int | float):
-        return facts.stock[0] > 0
-    return True
-
-
-def _yes(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() not in _OUT_OF_STOCK
-    return bool(value)
-
-
-def _created(stated: Any, first: Millis) -> Millis:
-    """When the item became part of the assortment: ``created_at`` (ISO 8601 or ms), else the first update."""
-    if isinstance(stated, int | float) and 0 < stated < 2**53:
-        return int(stated)
-    if isinstance(stated, str):
-        try:
-            return int(datetime.fromisoformat(stated).timestamp() * 1000)
-        except (ValueError, OverflowError):
-            return first
-    return first
