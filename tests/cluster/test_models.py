@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from scripts.cluster.recorded import recorded
 from tests.cluster.conftest import playing
 from tests.cluster.equivalence import keep_old
 from tests.cluster.scene import Scene, closing, follow
+from tests.learn.small_models import propensity
 
+from opportune.engine.versions import Versions
+from opportune.learn.bundle import BUY, ModelInfo
+from opportune.learn.scores import MODEL
 from opportune.streams.config import ClusterConfig
 from opportune.streams.engine import ClusterEngine
 from opportune.streams.mirror import Mirror
@@ -28,6 +33,13 @@ placements:
   - {name: home_recs, count: 8, sources: [{source: session_knn}, {source: factors, weight: 0.5}]}
   - {name: pdp_similar, count: 8, sources: [{source: microsegments}, {source: covisitation}]}
 """
+FEATURES = """
+extends: nothing
+features:
+  - {name: orders, fold: count, event: order_completed, windows: [all]}
+  - {name: spend, fold: sum, event: order_completed, value: value}
+  - {name: idle, fold: recency}
+"""
 FEW = ("--placement", "home_recs", "--trees", "4", "--leaves", "4")
 
 
@@ -36,6 +48,8 @@ def scene(config: ClusterConfig, topics: Topics, file: Path, tmp_path: Path) -> 
     workspace = tmp_path / "w"
     workspace.mkdir()
     (workspace / "placements.yaml").write_text(WORKSPACE)
+    (workspace / "features.yaml").write_text(FEATURES)
+    (workspace / "scores.yaml").write_text("scores: [{name: will_buy, model: 'live:buy'}]")
     keep_old(config, topics)
     options = {"workspace": workspace}
     with (
@@ -74,6 +88,28 @@ def trained(scene: Scene, kind: str, *more: str) -> str:
     version = str(told["version"])
     opportune("promote", version, "--model", kind, "--to", "live", *where)
     return version
+
+
+def test_scores_of_people_follow_too(scene: Scene, mirror: Mirror) -> None:
+    scene.play(recorded(40))
+    who = "anonymous_id:b3"
+    info = ModelInfo(
+        model=BUY, version="b1", created=1, code_version="1", definitions="d", offsets=(1, 2), window=(0, 1),
+        metrics={},
+    )  # fmt: skip
+    with closing(scene.started("decide")) as decider:
+        taken(decider)
+        assert decider.profile(who)["features"]["will_buy"] is None
+        for folder in ("mirror", "one"):
+            versions = Versions(scene.folder / folder, BUY)
+            versions.keep("b1", msgspec.json.encode(info), {MODEL: propensity(0).decode()}, {}, 1)
+            versions.record(versions.registry().promote("b1", 2, "live"))
+        mirror.shelf.publish()
+        taken(decider)
+        scene.one.refresh_ranker()
+        mine = scene.one.profile(who)["features"]
+        assert 0 < mine["will_buy"] < 1
+        assert decider.profile(who)["features"] == mine
 
 
 def taken(engine: ClusterEngine) -> str | None:

@@ -102,6 +102,22 @@ def test_an_item_that_is_unknown_here_is_not_proposed(source: Any, arrays: dict[
     assert found.keys() <= set(few.ids)
 
 
+def test_a_ranker_brings_its_sequence_model_along() -> None:
+    told = msgspec.json.decode(info(THERE))["config"]
+    own, model = unit(12, 4), sequence_model(12, neighbours=11).arrays()
+    prefixed = {f"sequence-{name}": array for name, array in model.items()}
+    bundle = msgspec.json.encode({"version": "r1", **told})
+    made, moved = renumbered(bundle, {"vectors": own, **prefixed}, IDS, HERE)
+    assert items_of(made)[1] == numbering_digest(HERE, items_of(made)[0])
+    assert moved.keys() == {"vectors", *prefixed}
+    for item_id in IDS:
+        np.testing.assert_array_equal(moved["vectors"][HERE.number(item_id)], own[THERE.number(item_id)])
+    alone = renumbered(info(THERE), model, IDS, HERE)[1]
+    for name, array in alone.items():
+        np.testing.assert_array_equal(moved[f"sequence-{name}"], array)
+    assert not moved["vectors"][HERE.number("new")].any()
+
+
 def test_a_version_without_items_says_so() -> None:
     assert items_of(b'{"version": "b1", "config": {"horizon_days": 7}}') == (0, "")
 
