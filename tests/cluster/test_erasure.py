@@ -130,9 +130,12 @@ def test_nobody_knows_them_any_more(
         assert _found(config) == [], "the changelogs still hold the old records, and their end"
         assert person(gateway, "anonymous_id:browser-bob") == bob
 
-        with playing("fold", file, tmp_path / "f2"), playing("identity", file, tmp_path / "i2"):
+        before = [name for name in _on_disk(tmp_path / "f") if name.endswith(".sst")]
+        assert before != [], "files still hold what was deleted, until the worker starts again"
+        with playing("fold", file, tmp_path / "f"), playing("identity", file, tmp_path / "i2"):
             send(gateway, [_call(7, "browser-bob")], clock.now)
             settle(config, topics)
+            assert [name for name in _on_disk(tmp_path / "f") if name.endswith(".sst")] == []
             assert _found(config) == [], "a worker without its disk reads the changelog"
             # A door that has not heard: what happened before stays out, what comes after is somebody new.
             with _scene(config, topics, tmp_path / "other") as (other, _):
@@ -146,6 +149,16 @@ def test_nobody_knows_them_any_more(
             assert [one["identifier"] for one in new["identifiers"]] == [NAMES[1]]
             assert new["events"] == {"product_viewed": 1}
     copy.close()
+
+
+def _on_disk(folder: Path) -> list[str]:
+    """Files that name one of them."""
+    return [
+        path.name
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and any(next(occurrences(path.read_bytes().lower(), needle), -1) >= 0 for needle in PATTERNS)
+    ]
 
 
 def _admitted(gateway: ClusterEngine, call: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -64,7 +65,7 @@ def worker(schema: ProfileSchema) -> tuple[Folding, AtCommit, Context]:
     folding = Folding(schema, Topics.of("t"), Shards(3), FoldVersion.of(schema), Hashes(b"key"), SESSION)
     anyhow: Any = context
     copy: Any = Copy()
-    return folding, AtCommit(folding, anyhow, copy, LEAF), context
+    return folding, AtCommit(folding, anyhow, copy, LEAF, Path("unused")), context
 
 
 def hand(folding: Folding, state: State, offset: int, partition: int = 0, **about: str) -> None:

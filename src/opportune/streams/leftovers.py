@@ -9,12 +9,12 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from opportune.clock import Millis
+from opportune.clock import Millis, system_clock
 from opportune.errors import StorageError
 from opportune.events.event import Identifier
 from opportune.privacy.needles import needles, occurrences
 from opportune.streams.config import ClusterConfig
-from opportune.streams.serving_copy import ServingCopy
+from opportune.streams.serving_copy import FADING_MS, STAMP_BYTES, ServingCopy
 
 AT_ONCE = 5_000
 QUIET_S = 10.0
@@ -60,11 +60,19 @@ def leftovers(config: ClusterConfig, copy: ServingCopy, identifiers: Sequence[Id
         ) from error
     finally:
         consumer.close()
-    redis = Leftover("redis")
-    for data in copy.scan():
-        redis.read += 1
-        redis.found += _names(data, patterns)
-    return [*found, redis]
+    return [*found, _in_redis(copy, patterns)]
+
+
+def _in_redis(copy: ServingCopy, patterns: Sequence[bytes]) -> Leftover:
+    told, fading = Leftover("redis"), 0
+    for key, value in copy.scan():
+        told.read += 1
+        if _names(key + b" " + value, patterns):
+            told.found += 1
+            fading += len(value) == STAMP_BYTES
+    if told.found and told.found == fading:
+        told.until = system_clock() + FADING_MS
+    return told
 
 
 def _searched(

@@ -14,6 +14,7 @@ from opportune.errors import StorageError
 from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
 from opportune.streams.lag import sources
+from opportune.streams.merging import merge_away
 from opportune.streams.rebuild import changelog
 from opportune.streams.topics import ensure, ensure_changelog
 from opportune.streams.workers import fold_worker, identity_worker
@@ -37,6 +38,7 @@ def run_worker(
     schema = ProfileSchema.of(workspace.features, "person")
     schema.survivorship = workspace.identity.traits
     ensure_changelog(config, changelog(config, role, sources(topics)[role]))
+    merge_away(folder / role)
     version = max(config.generation, revision)
     if role == "fold":
         session = ProfileSchema.of(workspace.features, "session")

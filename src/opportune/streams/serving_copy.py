@@ -157,12 +157,14 @@ class ServingCopy:
                 time.sleep(pause)
                 pause = min(2 * pause, 15.0)
 
-    def scan(self) -> Iterator[bytes]:
-        """Key and value together of every record, deleted ones too. O(all records). Raises
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of every record, deleted ones too. O(all records). Raises
         :class:`StorageError`."""
         try:
             for key in self._redis.scan_iter(self._prefix + b"*", count=1_000):
-                yield key + b" " + (self._redis.get(key) or b"")
+                # Lists of who draws from a quota are no text, and name nobody.
+                value = b"" if key.startswith(self._prefix + b"q:") else self._redis.get(key)
+                yield key, bytes(value or b"") if not isinstance(value, str) else value.encode()
         except redis.RedisError as error:
             raise self._broken(error) from error
 

@@ -22,6 +22,7 @@ from opportune.profiles.schema import ProfileSchema
 from opportune.streams.config import ClusterConfig
 from opportune.streams.folding import Ends, Folding
 from opportune.streams.lineage import FoldVersion
+from opportune.streams.merging import mark
 from opportune.streams.serving_copy import END, LEAF, SESSIONS, STONE, ServingCopy
 from opportune.streams.shards import Shards
 from opportune.streams.stones import Hashes
@@ -48,9 +49,16 @@ class AtCommit(BaseSink):
     afterwards is folded again from the same messages to the same bytes."""
 
     def __init__(
-        self, folding: Folding | Ends, context: ProcessingContext, copy: ServingCopy, kind: bytes
+        self,
+        folding: Folding | Ends,
+        context: ProcessingContext,
+        copy: ServingCopy,
+        kind: bytes,
+        folder: Path,
     ) -> None:
+        """``folder`` is where the worker's state is, to be marked when somebody is erased from it."""
         super().__init__()
+        self._folder = folder
         self._folding = folding
         self._context = context
         self._copy = copy
@@ -82,6 +90,8 @@ class AtCommit(BaseSink):
         key, outgoing = self._copy.key, folding.outgoing()
         changed = {key(self._kind, name): data for name, data in folding.leaves.encoded().items()}
         stones = folding.leaves.stones()
+        if stones:
+            mark(self._folder)
         if isinstance(folding, Folding):
             changed |= {key(STONE, mark): data for mark, data in stones.items()}
             changed |= {key(SESSIONS, name): data for name, data in folding.sessions.changed().items()}
@@ -122,7 +132,7 @@ def fold_worker(
         session,
     )
     folded = app.dataframe(source).apply(folding, stateful=True, metadata=True)
-    folded.sink(AtCommit(folding, folded.processing_context, ServingCopy(config), LEAF))
+    folded.sink(AtCommit(folding, folded.processing_context, ServingCopy(config), LEAF, folder / "fold"))
     return app
 
 
@@ -134,7 +144,7 @@ def identity_worker(
     source = app.topic(topics.ends, key_deserializer="bytes", value_deserializer="bytes")
     ends = Ends(schema, FoldVersion.of_links(generation), Hashes(config.erasure_key()))
     folded = app.dataframe(source).apply(ends, stateful=True, metadata=True)
-    folded.sink(AtCommit(ends, folded.processing_context, ServingCopy(config), END))
+    folded.sink(AtCommit(ends, folded.processing_context, ServingCopy(config), END, folder / "identity"))
     return app
 
 
