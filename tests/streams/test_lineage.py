@@ -55,6 +55,13 @@ def test_windows_and_rules_of_traits_are_part_of_the_definitions() -> None:
     assert len({version.layout for version in versions}) == 1
 
 
+def test_features_of_sessions_are_part_of_the_definitions() -> None:
+    person = ProfileSchema([VIEWS])
+    sessions = [ProfileSchema(features, "session") for features in ([], [VIEWS], [VIEWS, CARTS])]
+    versions = [FoldVersion.of(person, session=session) for session in sessions]
+    assert len({version.definitions for version in versions}) == 3
+
+
 def test_what_is_written_is_read_and_the_newest_are_kept() -> None:
     assert read(None) == []
     versions = [msgspec.structs.replace(OLD, since=since) for since in range(40)]

@@ -40,8 +40,13 @@ class FoldVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
     since: int = 0
 
     @classmethod
-    def of(cls, schema: ProfileSchema, generation: int = 0) -> FoldVersion:
-        about = (schema.layout, schema.spans, dict(schema.survivorship))
+    def of(
+        cls, schema: ProfileSchema, generation: int = 0, *, session: ProfileSchema | None = None
+    ) -> FoldVersion:
+        """That of a worker with these definitions of people, and of their sessions where there are any."""
+        about = [
+            (one.layout, one.spans, dict(one.survivorship)) for one in (schema, session) if one is not None
+        ]
         digest = blake2b(_canonical.encode(about), digest_size=8).digest()
         return cls(generation, codec.VERSION, digest, schema.layout)
 

@@ -127,7 +127,7 @@ def fold_worker(
         schema,
         topics,
         Shards(config.partitions),
-        FoldVersion.of(schema, generation),
+        FoldVersion.of(schema, generation, session=session),
         Hashes(config.erasure_key()),
         session,
     )
