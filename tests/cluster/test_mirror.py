@@ -57,6 +57,9 @@ def test_it_knows_what_one_machine_knows(
                 if name != "user_id:u1":
                     assert person(mirror, name) == person(one, name), name
             assert mirror.decision(decision.decision_id)["placement"] == "home_recs"
+            told = one.accounting()["total"]
+            assert told["duplicate"] > 0
+            assert mirror.accounting()["total"] == told
             [letter] = mirror.dead_letters()["letters"]
             assert letter["code"] == one.dead_letters()["letters"][0]["code"]
             _replay(mirror, letter["id"])

@@ -77,3 +77,18 @@ def test_items_models_and_stopped_experiments_are_in_it_and_people_are_not(
                 assert engine.state.models.log.sessions == sessions, "the session that was open goes on"
             assert shown(copy) == shown(shop)
         CLOCK.advance(MINUTE)
+
+
+def test_items_that_events_only_named_come_back(tmp_path: Path) -> None:
+    with Engine.open(tmp_path / "shop", clock=CLOCK) as engine:
+        engine.ingest([{"item_id": "mug", "name": "Tea mug", "price": 9.5}], dialect="catalog")
+        for person in ("a", "b"):
+            for item in ("mug", "pot"):
+                view = {"type": "track", "event": "Product Viewed", "anonymousId": person}
+                engine.ingest({**view, "properties": {"product_id": item}})
+        engine.state.models.learn()
+        shared(engine, tmp_path / "shared", {})
+    with Engine.open(tmp_path / "shared", clock=CLOCK) as engine:
+        assert engine.catalog.ids == ["mug", "pot"]
+        assert engine.catalog.item(0)["price"] == 9.5
+        assert len(engine.state.models.log) == 4

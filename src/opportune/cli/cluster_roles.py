@@ -137,7 +137,7 @@ def _serve_http(
 
         def announce(address: str) -> None:
             announce_keys(keys)
-            _say(f"roles       {', '.join(roles)}")
+            _say(f"roles       {', '.join((*roles, *workers))}")
             _say(f"ready on {address}")
 
         audit = _shared_audit(postgres)

@@ -40,7 +40,8 @@ class SharedCheckpoint:
         catalog, put = self._state.catalog, self._writer.put
         for number in range(len(catalog)):
             key, data = catalog.pack(number)
-            put(key.encode(), data)
+            if data:  # some are numbers without a record: events named them, and nothing more is known
+                put(key.encode(), data)
             if number % ITEMS_AT_ONCE == ITEMS_AT_ONCE - 1:
                 yield None
         self._parts.append(self._state.models.end())

@@ -16,7 +16,8 @@ from quixstreams.state import State
 
 from opportune.decide.request import DecisionRecord
 from opportune.engine.entries import Entry
-from opportune.events.event import Event
+from opportune.events.event import Event, Tally
+from opportune.events.verdicts import DUPLICATE, STORED, SUPPRESSED
 from opportune.privacy.order import Order
 from opportune.profiles.leaf import Leaf
 from opportune.profiles.schema import ProfileSchema
@@ -189,18 +190,27 @@ class Folding:
         found = packs.entries_of(value)
         offset = message_context().offset
         accepted: list[tuple[int, Entry]] = []
+        corrected: dict[str, Tally] = {}
         for place, (time, entry) in enumerate(found):
+            seq = packs.sequence(offset, place)
             if type(entry) is Order:
-                self._order(entry, packs.sequence(offset, place), state)
+                self._order(entry, seq, state)
                 if entry.is_first:
                     accepted.append((time, entry))
-            elif self._fold(entry, packs.sequence(offset, place), state):
+            elif type(entry) is Event:
+                verdict = self._event(entry, seq, state)
+                if verdict == STORED:
+                    accepted.append((time, entry))
+                    if len(entry.identifiers) > 1:
+                        self._tell(entry)
+                else:
+                    _correct(corrected, entry.source, verdict)
+            elif self._other(entry, seq, state):
                 accepted.append((time, entry))
-                if type(entry) is Event and len(entry.identifiers) > 1:
-                    self._tell(entry)
+        accepted += [(found[-1][0], tally) for tally in corrected.values()]
         self._newest = max(self._newest, timestamp)
         if accepted:
-            passed_on = value if len(accepted) == len(found) else packs.encode(accepted)
+            passed_on = packs.encode(accepted) if corrected or len(accepted) < len(found) else value
             self._accepted.setdefault(key, []).append(passed_on)
 
     def outgoing(self) -> list[Out]:
@@ -228,10 +238,8 @@ class Folding:
         self._told.clear()
         self._newest = 0
 
-    def _fold(self, entry: Entry, seq: int, state: State[bytes, Any]) -> bool:
-        """Whether it was not there before."""
-        if type(entry) is Event:
-            return self._event(entry, seq, state)
+    def _other(self, entry: Entry, seq: int, state: State[bytes, Any]) -> bool:
+        """Whether what is no event is passed on."""
         if type(entry) is DecisionRecord and entry.identifiers:
             name = _bytes(entry.identifiers[0])
             held = self.leaves.take(name, state)
@@ -241,26 +249,27 @@ class Folding:
             self.leaves.keep(name, held, state)
         return True
 
-    def _event(self, event: Event, seq: int, state: State[bytes, Any]) -> bool:
+    def _event(self, event: Event, seq: int, state: State[bytes, Any]) -> str:
+        """What becomes of it, which its gateway could not know: a verdict."""
         mark = mark_of(event.source, event.message_id)
         if not event.identifiers:
             name = STATELESS + event.message_id.encode("utf-8", "surrogatepass")
             marks = unpacked(state.get_bytes(name) or packed(b"", b""))[0]
             if has(marks, mark):
-                return False
+                return DUPLICATE
             state.set_bytes(name, packed(with_mark(marks, mark), b""))
-            return True
+            return STORED
         name = _bytes(event.identifiers[0])
         held = self.leaves.take(name, state)
-        if has(held.marks, mark) or (
-            held.stone is not NO_STONE and held.stone.refuses(event.time, event.received)
-        ):
-            return False
+        if has(held.marks, mark):
+            return DUPLICATE
+        if held.stone is not NO_STONE and held.stone.refuses(event.time, event.received):
+            return SUPPRESSED
         held.marks = with_mark(held.marks, mark)
         leaf_fold.fold_event(self._schema, held.leaf, event, seq)
         self.leaves.keep(name, held, state)
         self.sessions.fold(event, seq, state)
-        return True
+        return STORED
 
     def _order(self, order: Order, seq: int, state: State[bytes, Any]) -> None:
         """Somebody is erased or kept out. Every leaf of theirs tells the ends of all: so the last word that
@@ -320,6 +329,16 @@ class Ends:
             identifier = name.decode("utf-8", "surrogatepass")
             leaf_fold.fold_end(self._schema, held.leaf, event, identifier, seq)
             self.leaves.keep(name, held, state)
+
+
+def _correct(tallies: dict[str, Tally], source: str, verdict: str) -> None:
+    """Its gateway counted an event as stored that was not."""
+    tally = tallies.setdefault(source, Tally(source))
+    tally.stored -= 1
+    if verdict == DUPLICATE:
+        tally.duplicate += 1
+    else:
+        tally.suppressed += 1
 
 
 def _forget(leaves: Leaves, order: Order, seq: int, state: State[bytes, Any]) -> None:
