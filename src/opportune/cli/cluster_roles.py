@@ -86,8 +86,8 @@ def serve_roles(
     with Beside(workers, cluster=cluster, data_dir=data_dir, workspace=workspace):
         if len(workers) < len(roles):
             _serve_http(
-                [role for role in roles if role in HTTP], config, definitions, data_dir=data_dir,
-                host=host, port=port, rates=rates, postgres=postgres,
+                [role for role in roles if role in HTTP], config, definitions, beside=workers,
+                data_dir=data_dir, host=host, port=port, rates=rates, postgres=postgres,
             )  # fmt: skip
         else:
             _until_signal()
@@ -112,9 +112,10 @@ def _say(text: str) -> None:
 
 
 def _serve_http(
-    roles: Collection[str], config: ClusterConfig, definitions: Workspace, *, data_dir: Path, host: str,
-    port: int, rates: Rates | None, postgres: Postgres | None,
+    roles: Collection[str], config: ClusterConfig, definitions: Workspace, *, beside: Collection[str],
+    data_dir: Path, host: str, port: int, rates: Rates | None, postgres: Postgres | None,
 ) -> None:  # fmt: skip
+    """``beside``: what processes of their own play for this one."""
     from opportune.server.auth import load_keys
     from opportune.server.run import serve
     from opportune.streams.engine import ClusterEngine
@@ -137,7 +138,7 @@ def _serve_http(
 
         def announce(address: str) -> None:
             announce_keys(keys)
-            _say(f"roles       {', '.join((*roles, *workers))}")
+            _say(f"roles       {', '.join((*roles, *beside))}")
             _say(f"ready on {address}")
 
         audit = _shared_audit(postgres)
