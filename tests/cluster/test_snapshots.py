@@ -13,9 +13,11 @@ from tests.cluster.conftest import playing
 from tests.cluster.equivalence import keep_old
 from tests.cluster.scene import CALLS, Scene, closing, follow
 
+from opportune.errors import StorageError
 from opportune.experiments.switch import Switch
 from opportune.streams.artifacts import ANNOUNCED, Artifacts
 from opportune.streams.config import ClusterConfig
+from opportune.streams.tail import Tail
 from opportune.streams.topics import Topics
 
 HALF = len(CALLS) // 2
@@ -133,6 +135,25 @@ def _spoil(scene: Scene, name: str, *, format: int | None = None) -> None:
     )
     assert producer.flush(10) == 0
     artifacts.close()
+
+
+def test_a_start_says_what_was_deleted_after_its_snapshot_and_refuses_another_journal(scene: Scene) -> None:
+    scene.play(CALLS[:100])
+    journal, ends = scene.topics.journal, scene.door.tail.ends()
+    deleted = scene.delete_journal()
+    for begin, lost in ((0, deleted), (1, deleted - 3)):
+        tail = Tail(scene.config, (journal,), start={(journal, n): (begin, 0) for n in range(3)})
+        assert tail.check_start() == lost
+        assert tail.held == 0
+        assert tail.reached({place: end for place, end in ends.items() if place[0] == journal})
+        tail.close()
+    beyond = ends[journal, 1] + 1
+    tail = Tail(scene.config, (journal,), start={(journal, 1): (beyond, 0)})
+    with pytest.raises(
+        StorageError, match=f"ends at {beyond - 1} in partition 1, but was followed to {beyond}"
+    ):
+        tail.check_start()
+    tail.close()
 
 
 def test_other_definitions_start_from_it_as_one_machine_does_from_its_checkpoint(
