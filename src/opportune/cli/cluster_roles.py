@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import subprocess
 import sys
@@ -192,6 +191,8 @@ def _serve_derive(
 ) -> None:  # fmt: skip
     """The console and the reports over a journal that follows the cluster's."""
     from opportune.access.audit import AuditLog
+    import asyncio
+
     from opportune.cli.serving import CONSOLE, console_mount, watch_guardrails
     from opportune.server.auth import load_keys
     from opportune.server.run import serve
