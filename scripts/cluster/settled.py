@@ -58,13 +58,12 @@ def ends_of(config: ClusterConfig, topic: str) -> dict[tuple[str, int], int]:
             TopicPartition(topic, number, OFFSET_BEGINNING)
             for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
         ]
-        high = {(p.topic, p.partition): consumer.get_watermark_offsets(p, timeout=10)[1] for p in parts}
+        marks = {(p.topic, p.partition): consumer.get_watermark_offsets(p, timeout=10) for p in parts}
+        ends = dict.fromkeys(marks, 0)
+        # A partition may be empty because all that it had is too old to be kept.
+        parts = [p for p in parts if marks[p.topic, p.partition][0] < marks[p.topic, p.partition][1]]
         consumer.assign(parts)
-        ends = dict.fromkeys(high, 0)
-        while any(
-            p.offset < high[p.topic, p.partition] and not (p.offset < 0 and not high[p.topic, p.partition])
-            for p in consumer.position(parts)
-        ):
+        while any(p.offset < marks[p.topic, p.partition][1] for p in consumer.position(parts)):
             for message in consumer.consume(1_000, timeout=0.2):
                 if message.error() is None:
                     ends[message.topic(), message.partition()] = message.offset() + 1

@@ -128,9 +128,12 @@ CHANGELOG = {
     "cleanup.policy": "compact",
     "max.compaction.lag.ms": str(DAY_MS),
     "delete.retention.ms": str(DAY_MS),
+    "segment.bytes": str(64 << 20),
 }
-"""What was overwritten or deleted in a changelog is gone from Kafka two to three days later. By default that
-could take as long as it takes to write a gigabyte."""
+"""Kafka compacts whole segments and never the newest: in small ones a changelog stays near the size of the
+state, and a worker whose disk is lost reads little more than that. What was overwritten or deleted in it is
+gone from Kafka two to three days later; by default that could take as long as it takes to write a gigabyte.
+"""
 
 
 def ensure_changelog(config: ClusterConfig, name: str) -> None:
