@@ -190,9 +190,9 @@ def _serve_derive(
     rates: Rates | None, postgres: Postgres | None,
 ) -> None:  # fmt: skip
     """The console and the reports over a journal that follows the cluster's."""
-    from opportune.access.audit import AuditLog
     import asyncio
 
+    from opportune.access.audit import AuditLog
     from opportune.cli.serving import CONSOLE, console_mount, watch_guardrails
     from opportune.server.auth import load_keys
     from opportune.server.run import serve
