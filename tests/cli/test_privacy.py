@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.conftest import Opportune
@@ -168,3 +171,36 @@ def test_minimising_needs_a_folder(opportune: Opportune, tmp_path: Path) -> None
     refused = opportune("privacy", "minimise", "--data-dir", tmp_path / "none")
     assert refused.code != 0
     assert "no such data folder" in refused.err
+
+
+def test_a_gateway_takes_the_order_and_says_who_has_the_receipt(opportune: Opportune) -> None:
+    class Gateway(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self._answer(200, {"regulateId": "0123456789abcdef", "state": "RUNNING"})
+
+        def do_GET(self) -> None:
+            self._answer(421, {"code": "not_here", "message": "this process keeps no receipts"})
+
+        def _answer(self, status: int, body: dict[str, str]) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        to = f"http://127.0.0.1:{server.server_port}"
+        try:
+            told = opportune("privacy", "erase", "--user-id", "u1", "--to", to, "--key", "sk")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert told.code != 0
+    assert "the erasure is under way, but this process signs no receipts" in told.err
+    assert "GET /regulations/0123456789abcdef of the process that plays derive has it" in told.err

@@ -28,6 +28,7 @@ class AnswerError(OpportuneError):
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(str(body.get("message", f"the server answered {status}")))
+        self.answered = status
         self.body = {"code": "refused", "message": self.what, **body}
 
     def to_dict(self) -> dict[str, Any]:

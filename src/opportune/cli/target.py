@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import quote, urlencode
@@ -316,10 +317,27 @@ class Server:
         told = self._client.post("/regulations", request)
         while told["state"] == "RUNNING":
             time.sleep(_POLL_S)
-            told = _plain(self._client.get(f"/regulations/{told['regulateId']}"))
+            told = self._regulation(told["regulateId"])
         if told["state"] == "FAILED":
             raise StorageError(told["error"], remedy="the next start of the server goes on with it")
         return _plain(told["receipt"])
+
+    def _regulation(self, order: str) -> dict[str, Any]:
+        from opportune.cli.client import AnswerError
+
+        try:
+            return _plain(self._client.get(f"/regulations/{order}"))
+        except AnswerError as error:
+            if error.answered != HTTPStatus.MISDIRECTED_REQUEST:
+                raise
+            raise AnswerError(
+                error.answered,
+                {
+                    "message": "the erasure is under way, but this process signs no receipts",
+                    "seen": order,
+                    "remedy": f"GET /regulations/{order} of the process that plays derive has it",
+                },
+            ) from error
 
 
 def _plain(value: Any) -> dict[str, Any]:
