@@ -187,7 +187,10 @@ def main() -> int:
         runs = [json.loads(path.read_text()) for path in options.write]
         documents.put(DOCUMENT, "kills", told(runs))
         return int(any(run[name] for run in runs for name in WRONG))
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="cluster-kills-"))
+    folder = options.folder
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="cluster-kills-"))
+        folder.chmod(0o711)  # PostgreSQL runs as another user and must get through
     folder.mkdir(parents=True, exist_ok=True)
     found = run(options.rounds, options.seed, options.rate, folder.absolute())
     print(json.dumps(found, indent=2))
