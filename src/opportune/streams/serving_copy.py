@@ -72,6 +72,8 @@ class ServingCopy:
             retry=Retry(NoBackoff(), 1),
             protocol=2,
         )
+        # Reads have a connection of their own: a pool looks at the socket before and after every use.
+        self._connection: Any = self._redis.connection_pool.make_connection()
         self._put = self._redis.register_script(_PUT)
         self._away: StorageError | None = None
         self._closing = threading.Event()
@@ -114,18 +116,16 @@ class ServingCopy:
             raise away from error
 
     def _asked(self, keys: Sequence[bytes], patience_s: float) -> list[bytes | None]:
-        pool = self._redis.connection_pool
-        connection = pool.get_connection()
+        connection = self._connection
         try:
-            connection.send_command("MGET", *keys)  # type: ignore[no-untyped-call]  # redis has no types for it
-            if not connection.can_read(timeout=patience_s):
-                raise redis.TimeoutError(f"no answer within {1e3 * patience_s:.0f} ms")
-            return cast(list[bytes | None], connection.read_response())
+            connection.send_command("MGET", *keys)
+            return cast(list[bytes | None], connection.read_response(timeout=patience_s))
+        except redis.TimeoutError as error:
+            connection.disconnect()
+            raise redis.TimeoutError(f"no answer within {1e3 * patience_s:.0f} ms") from error
         except redis.RedisError:
-            connection.disconnect()  # type: ignore[no-untyped-call]  # as above
+            connection.disconnect()  # it connects again by itself
             raise
-        finally:
-            pool.release(connection)
 
     def _ask_again(self) -> None:
         while not self._closing.wait(ASK_AGAIN_S):
@@ -174,6 +174,7 @@ class ServingCopy:
 
     def close(self) -> None:
         self._closing.set()
+        self._connection.disconnect()
         self._redis.close()
 
     def _broken(self, error: redis.RedisError) -> StorageError:
