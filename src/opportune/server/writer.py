@@ -343,8 +343,8 @@ class GroupWriter:
         return True
 
     def _is_quick(self, size: int) -> bool:
-        """Whether to flush a group of so many events on the loop. Never where nobody waits (decision records):
-        the loop would stand still for the one flush in a hundred that takes ten milliseconds."""
+        """Whether to flush a group of so many events on the loop. Never where nobody waits (decision
+        records): the loop would stand still for the one flush in a hundred that takes ten milliseconds."""
         if not 0 < size <= QUICK_GROUP:
             return False
         if self._usual_flush_s < QUICK_FLUSH_S:
