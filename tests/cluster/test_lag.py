@@ -16,6 +16,7 @@ from opportune.cli.edge import run
 from opportune.engine.workspace import load_workspace
 from opportune.streams.config import ClusterConfig
 from opportune.streams.engine import ClusterEngine
+from opportune.streams.lag import lag
 from opportune.streams.topics import Topics
 
 
@@ -38,6 +39,7 @@ def test_without_workers_decisions_say_so_until_one_has_caught_up(
         assert "workers are more than 10 messages behind" in capsys.readouterr().err
         with playing("fold", file, tmp_path / "f"), playing("identity", file, tmp_path / "i"):
             settle(config, topics)
+            assert lag(config, topics) == {"fold": 0, "identity": 0}, "end markers are nothing to do"
         _seen(engine, lambda behind: behind <= 10)
         assert _degraded(engine) == []
     finally:

@@ -49,6 +49,30 @@ def test_everything_posted_in_one_turn_shares_a_flush(engine: Any) -> None:
     assert len(engine.applied) == 50
 
 
+def test_records_that_nobody_waits_for_are_flushed_beside_the_loop(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    flush = engine.flush
+
+    def seen() -> None:
+        threads.append(threading.current_thread().name)
+        flush()
+
+    monkeypatch.setattr(engine, "flush", seen)
+
+    async def scenario(writer: GroupWriter) -> None:
+        writer._usual_flush_s = 0.0  # as quick as a disk can be
+        await post(writer)
+        assert threads == [threading.current_thread().name]
+        writer.nudge()
+        while len(threads) < 2:
+            await asyncio.sleep(0.005)
+        assert threads[1] == "opportune-flush"
+
+    run(engine, scenario)
+
+
 def test_a_post_that_cannot_be_admitted_fails_alone(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     admit = engine.admit
 

@@ -18,10 +18,9 @@ from time import monotonic
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from opportune.streams.config import ClusterConfig
+from opportune.streams.connections import connected
 
 log = logging.getLogger("opportune.streams")
 
@@ -104,14 +103,7 @@ class SharedBuckets:
         """How many drew lately, this one among them."""
         self._id = secrets.token_hex(8)
         self._prefix = f"{config.prefix}:q:{name}:"
-        self._redis = redis.Redis.from_url(
-            config.redis.url,
-            password=config.redis.password(),
-            socket_timeout=config.redis.timeout_s,
-            socket_connect_timeout=config.redis.timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
+        self._redis = connected(config.redis, retries=0)
         self._draw = self._redis.register_script(_DRAW)
         self._wanted: SimpleQueue[tuple[str, int] | None] = SimpleQueue()
         self._answers: deque[tuple[str, int, float]] = deque()

@@ -18,11 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from opportune.errors import StorageError
 from opportune.streams.config import ClusterConfig
+from opportune.streams.connections import connected
 from opportune.streams.stones import Hashes
 
 LEAF, END, STONE, SESSIONS = b"l", b"k", b"x", b"s"
@@ -64,14 +63,7 @@ class ServingCopy:
         self._timeout_s = config.redis.timeout_s
         self._prefix = config.prefix.encode() + b":"
         self.hashes = Hashes(config.erasure_key())
-        self._redis = redis.Redis.from_url(
-            config.redis.url,
-            password=config.redis.password(),
-            socket_timeout=config.redis.timeout_s,
-            socket_connect_timeout=config.redis.timeout_s,
-            retry=Retry(NoBackoff(), 1),
-            protocol=2,
-        )
+        self._redis = connected(config.redis, retries=1)
         # Reads have a connection of their own: a pool looks at the socket before and after every use.
         self._connection: Any = self._redis.connection_pool.make_connection()
         self._put = self._redis.register_script(_PUT)
