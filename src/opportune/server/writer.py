@@ -134,6 +134,7 @@ class GroupWriter:
         self._gap_s = 1.0
         self._came_at = 0.0
         self._nudged = False
+        self._is_overdue = False
         self._stopping = False
         self._inbox: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -169,7 +170,7 @@ class GroupWriter:
         for timer in self._timers.values():
             timer.cancel()
         if self.healthy:
-            self._nudged = True
+            self._is_overdue = True
             self._idle.clear()
             self._schedule()
             await self._idle.wait()
@@ -250,10 +251,15 @@ class GroupWriter:
         return self._commit(admit, size).map(lambda admission: self._receipt(admission.verdicts, dialect))
 
     def nudge(self) -> None:
-        """Something was appended that nobody waits for: flush it soon."""
+        """Something was appended that nobody waits for: it goes out with the next post, or by itself soon."""
         if not self._nudged:
             self._nudged = True
-            self._later("nudge", NUDGE_S, self._schedule)
+            self._later("nudge", NUDGE_S, self._alone)
+
+    def _alone(self) -> None:
+        if self._nudged:
+            self._is_overdue = True
+            self._schedule()
 
     def _refuse_if_unable(self, size: int) -> None:
         if self.failure:
@@ -313,12 +319,12 @@ class GroupWriter:
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
-        if self._flushing or self.failure or not (self._waiting or self._nudged):
+        if self._flushing or self.failure or not (self._waiting or self._is_overdue):
             return
         waiting, self._waiting = self._waiting, []
         group = [one for one in waiting if self._admitted(one)]
         self._group = group
-        self._nudged = False
+        self._nudged = self._is_overdue = False
         self._flushing = True
         try:
             self.engine.append([one.admission for one in group])
@@ -385,7 +391,7 @@ class GroupWriter:
             self._rate += 0.1 * (size / max(flush.seconds, 1e-4) - self._rate)
         folding = bool(self._unfolded)
         self._unfolded.extend(flush.group)
-        if self._waiting or self._nudged:
+        if self._waiting or self._is_overdue:
             self._begin()  # where a thread flushes, the disk works while the loop folds
         if not folding:
             self._fold()
@@ -425,7 +431,7 @@ class GroupWriter:
         self._unfolded.clear()
         self._waiting.clear()
         self._queued = 0
-        self._nudged = False
+        self._nudged = self._is_overdue = False
         self._idle.set()
         self._later("reopen", self.reopen_every_s, self._reopen)
 
