@@ -70,7 +70,7 @@ MAINTENANCE_S = 0.0003
 CHUNK = 128
 """A large batch is admitted in pieces, so that it holds the loop for a millisecond, not for thirty."""
 
-NUDGE_S = 0.02
+NUDGE_S = 0.1
 """How long decision records, which nobody waits for, may stay unflushed when nothing else is posted."""
 
 
