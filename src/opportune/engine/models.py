@@ -22,7 +22,7 @@ CONTENT_BLOB = "content/index"
 MEANING_BLOB = "content/meaning"
 OPEN_SESSIONS = 50_000
 """Sessions whose next touch continues them without an explicit session id."""
-ENOUGH = 512
+ENOUGH = 128
 
 
 class Models:

@@ -161,7 +161,7 @@ def quiet_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 2, 1_000_000)
+    gc.set_threshold(1_000, 1, 1_000_000)
 
 
 async def _freeze_forever() -> None:
