@@ -7,6 +7,7 @@ that need a million stored profiles (minutes); ``--only single_post_p99`` for on
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import statistics
 import subprocess
@@ -78,6 +79,7 @@ class Bench:
         self._copies += 1
         folder = self.work / f"copy-{self._copies}"
         shutil.copytree(self.base, folder)
+        os.sync()  # what was copied is written now, not half a minute later beside the measured flushes
         server = Server(folder)
         opening = self.traffic.opening()
         pace = Stream("opening", max(len(opening) / 6, 5), 6.0, opening)

@@ -13,7 +13,7 @@ import uvloop
 
 from opportune.errors import FlushFailed, Overloaded, StorageError
 from opportune.server.metrics import Metrics
-from opportune.server.writer import ENOUGH, PROBE_EVERY, THICK_S, GroupWriter
+from opportune.server.writer import NUDGE_S, PROBE_EVERY, GroupWriter
 
 Scenario = Callable[[GroupWriter], Awaitable[None]]
 
@@ -98,46 +98,56 @@ def test_a_post_that_cannot_be_admitted_fails_alone(engine: Any, monkeypatch: py
     assert len(engine.applied) == 3
 
 
-def test_where_posts_come_thick_a_flush_waits_for_company(
-    engine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("opportune.server.writer.THICK_S", 0.5)  # whatever else the machine does meanwhile
-    monkeypatch.setattr("opportune.server.writer.GATHER_S", 0.3)
-
-    async def scenario(writer: GroupWriter) -> None:
-        await asyncio.gather(*(post(writer) for _ in range(100)))  # nothing between them: they come thick
-        engine.flushes = 0
-        first = asyncio.ensure_future(post(writer))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert (first.done(), engine.flushes) == (False, 0)
-        await asyncio.gather(first, post(writer))
-        assert engine.flushes == 1
-        assert engine.groups[-1] == 2
-
-    run(engine, scenario)
-
-
-def test_enough_of_them_wait_no_longer(engine: Any) -> None:
-    async def scenario(writer: GroupWriter) -> None:
-        await asyncio.gather(*(post(writer) for _ in range(100)))
-        engine.flushes = 0
-        await asyncio.gather(*(post(writer) for _ in range(ENOUGH)))
-        assert (engine.flushes, engine.groups[-1]) == (1, ENOUGH)
-
-    run(engine, scenario)
-
-
-def test_a_post_by_itself_does_not_wait(engine: Any) -> None:
+def test_a_post_does_not_wait_for_company(engine: Any) -> None:
     async def scenario(writer: GroupWriter) -> None:
         for _ in range(20):
-            await asyncio.sleep(2 * THICK_S)
             begun = len(engine.groups)
             waiting = asyncio.ensure_future(post(writer))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert len(engine.groups) == begun + 1
             await waiting
+
+    run(engine, scenario)
+
+
+def test_while_decisions_are_made_posts_are_flushed_beside_the_loop(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    flush = engine.flush
+
+    def seen() -> None:
+        threads.append(threading.current_thread().name)
+        flush()
+
+    monkeypatch.setattr(engine, "flush", seen)
+    monkeypatch.setattr("opportune.server.writer.DECIDING_S", 0.3)  # whatever else the machine does meanwhile
+
+    async def scenario(writer: GroupWriter) -> None:
+        writer._usual_flush_s = 0.0  # as quick as a disk can be
+        writer.nudge()
+        await post(writer)
+        assert threads == ["opportune-flush"]
+        await asyncio.sleep(0.35)
+        await post(writer)
+        assert threads == ["opportune-flush", threading.current_thread().name]
+
+    run(engine, scenario)
+
+
+def test_a_record_made_during_a_flush_waits_for_its_own_time(engine: Any) -> None:
+    engine.flush_delay_s = 0.03
+
+    async def scenario(writer: GroupWriter) -> None:
+        waiting = asyncio.ensure_future(post(writer))
+        await asyncio.sleep(0.01)
+        writer.nudge()
+        await waiting
+        assert not writer._flushing
+        assert engine.flushes == 1
+        await asyncio.sleep(NUDGE_S + 0.06)
+        assert engine.flushes == 2
 
     run(engine, scenario)
 
@@ -335,7 +345,7 @@ def test_decision_records_are_flushed_soon_without_anybody_waiting(engine: Any) 
         writer.nudge()
         await asyncio.sleep(0)
         assert engine.flushes == 0
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(NUDGE_S + 0.05)
         assert engine.flushes == 1
 
     run(engine, scenario)
@@ -345,7 +355,7 @@ def test_a_nudge_rides_along_with_a_post(engine: Any) -> None:
     async def scenario(writer: GroupWriter) -> None:
         writer.nudge()
         await post(writer)
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(NUDGE_S + 0.05)
         assert engine.flushes == 1
 
     run(engine, scenario)

@@ -3,9 +3,10 @@
 One flush at a time; everything that touches state runs on the event loop. A post is answered after its flush
 and after its events are folded, so the next decision sees them.
 
-Where the disk is quick, the loop flushes by itself: a hand-over to a thread and back costs more than the
-0.1 ms that such a disk takes, and a busy loop hands the interpreter back late. Where it is slow, a thread
-waits for it that does nothing else. The writer goes by what flushes took lately.
+Where the disk is quick and no decisions are being made, the loop flushes by itself: a hand-over to a thread
+and back costs more than the 0.1 to 0.4 ms that such a disk takes, and a busy loop hands the interpreter back
+late. Otherwise a thread waits for the disk that does nothing else. The writer goes by what flushes took
+lately. Nobody waits for company: posts that come while a group is on its way are the next group.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ QUEUE_LIMIT = 20_000
 QUEUE_S = 1.0
 """How old the oldest of them may be before posts are refused with 429."""
 
-QUICK_FLUSH_S = 0.0004
+QUICK_FLUSH_S = 0.001
 """Flushes that took less than this lately are made on the loop."""
 
 PROBE_EVERY = 32
@@ -50,21 +51,14 @@ SLOW_FLUSH_S = 0.005
 QUICK_GROUP = 256
 """Events in a group that is flushed on the loop at most; more are worth a thread's while."""
 
+DECIDING_S = 0.02
+"""For how long after a decision the next ones are expected."""
+
 SLICE_S = 0.001
 """How long the loop folds at a stretch while requests wait."""
 
 PIECE = 16
 """Events, more or less, that are folded and acknowledged before the loop looks at the time."""
-
-GATHER_S = 0.002
-"""How long a flush waits for company where posts come thick: a group of four costs each of them two thirds of
-what it costs alone, and only then. A loop's timers are no finer than a millisecond."""
-
-THICK_S = 0.001
-"""Posts come thick when there is less than this between them lately."""
-
-ENOUGH = 16
-"""Events that wait for no more company."""
 
 MAINTENANCE_S = 0.0003
 CHUNK = 128
@@ -130,9 +124,7 @@ class GroupWriter:
         self._unfolded: deque[_Waiting] = deque()
         self._flushing = False
         self._scheduled = False
-        self._gathering: asyncio.TimerHandle | None = None
-        self._gap_s = 1.0
-        self._came_at = 0.0
+        self._nudged_at = 0.0
         self._nudged = False
         self._is_overdue = False
         self._stopping = False
@@ -251,7 +243,9 @@ class GroupWriter:
         return self._commit(admit, size).map(lambda admission: self._receipt(admission.verdicts, dialect))
 
     def nudge(self) -> None:
-        """Something was appended that nobody waits for: it goes out with the next post, or by itself soon."""
+        """A decision was made. Its record, which nobody waits for, goes out with the next post, or by itself
+        soon."""
+        self._nudged_at = perf_counter()
         if not self._nudged:
             self._nudged = True
             self._later("nudge", NUDGE_S, self._alone)
@@ -282,11 +276,8 @@ class GroupWriter:
 
     def _commit(self, admit: Admit, size: int) -> Pending[Admission]:
         pending: Pending[Admission] = Pending()
-        now = perf_counter()
-        self._gap_s += 0.1 * (min(now - self._came_at, 1.0) - self._gap_s)
-        self._came_at = now
         self._queued += size
-        self._waiting.append(_Waiting(admit, pending, size, now))
+        self._waiting.append(_Waiting(admit, pending, size, perf_counter()))
         self._idle.clear()
         if not self._flushing:
             self._schedule()
@@ -300,25 +291,13 @@ class GroupWriter:
     # -- flushing --------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        """Begin after the callbacks of this turn of the loop: everything read in one turn shares a flush.
-        Where posts come thick, begin a little later, with those that come meanwhile."""
-        if self._scheduled or self._flushing:
-            return
-        if self._is_worth_waiting():
-            if self._gathering is None:
-                self._gathering = self._loop.call_later(GATHER_S, self._begin)
-        else:
+        """Begin after the callbacks of this turn of the loop: everything read in one turn shares a flush."""
+        if not (self._scheduled or self._flushing):
             self._scheduled = True
             self._loop.call_soon(self._begin)
 
-    def _is_worth_waiting(self) -> bool:
-        return self._gap_s < THICK_S and sum([waiting.size for waiting in self._waiting]) < ENOUGH
-
     def _begin(self) -> None:
         self._scheduled = False
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
         if self._flushing or self.failure or not (self._waiting or self._is_overdue):
             return
         waiting, self._waiting = self._waiting, []
@@ -349,9 +328,9 @@ class GroupWriter:
         return True
 
     def _is_quick(self, size: int) -> bool:
-        """Whether to flush a group of so many events on the loop. Never where nobody waits (decision
-        records): the loop would stand still for the one flush in a hundred that takes ten milliseconds."""
-        if not 0 < size <= QUICK_GROUP:
+        """Whether to flush a group of so many events on the loop. Not while decisions are being made, which
+        would wait for the disk, and never where nobody waits (their records)."""
+        if not 0 < size <= QUICK_GROUP or perf_counter() - self._nudged_at < DECIDING_S:
             return False
         if self._usual_flush_s < QUICK_FLUSH_S:
             return True
