@@ -54,11 +54,12 @@ QUICK_GROUP = 256
 DECIDING_S = 0.02
 """For how long after a decision the next ones are expected."""
 
-SLICE_S = 0.001
-"""How long the loop folds at a stretch while requests wait."""
+SLICE_S, PIECE = 0.001, 16
+"""How long the loop folds at a stretch while requests wait, and the events, more or less, that are folded and
+acknowledged before it looks at the time."""
 
-PIECE = 16
-"""Events, more or less, that are folded and acknowledged before the loop looks at the time."""
+SHORT_SLICE_S, SHORT_PIECE = 0.0005, 4
+"""The same while decisions are being made. Where none are, short slices would only make groups smaller."""
 
 MAINTENANCE_S = 0.0003
 CHUNK = 128
@@ -330,7 +331,7 @@ class GroupWriter:
     def _is_quick(self, size: int) -> bool:
         """Whether to flush a group of so many events on the loop. Not while decisions are being made, which
         would wait for the disk, and never where nobody waits (their records)."""
-        if not 0 < size <= QUICK_GROUP or perf_counter() - self._nudged_at < DECIDING_S:
+        if not 0 < size <= QUICK_GROUP or self._is_deciding():
             return False
         if self._usual_flush_s < QUICK_FLUSH_S:
             return True
@@ -339,6 +340,9 @@ class GroupWriter:
             return False
         self._until_probe = PROBE_EVERY
         return True
+
+    def _is_deciding(self) -> bool:
+        return perf_counter() - self._nudged_at < DECIDING_S
 
     def _flush(self, group: list[_Waiting]) -> _Flush:
         error: Exception | None = None
@@ -376,13 +380,14 @@ class GroupWriter:
             self._fold()
 
     def _fold(self) -> None:
-        """Fold and acknowledge in pieces of about :data:`PIECE` events; the loop looks up between pieces."""
+        """Fold and acknowledge in pieces; the loop looks up between slices."""
         unfolded = self._unfolded
-        deadline = perf_counter() + SLICE_S
+        slice_s, enough = (SHORT_SLICE_S, SHORT_PIECE) if self._is_deciding() else (SLICE_S, PIECE)
+        deadline = perf_counter() + slice_s
         while unfolded:
             piece = [unfolded.popleft()]
             size = piece[0].size
-            while unfolded and size < PIECE:
+            while unfolded and size < enough:
                 piece.append(unfolded.popleft())
                 size += piece[-1].size
             try:
