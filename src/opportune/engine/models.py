@@ -23,6 +23,8 @@ MEANING_BLOB = "content/meaning"
 OPEN_SESSIONS = 50_000
 """Sessions whose next touch continues them without an explicit session id."""
 ENOUGH = 128
+"""Touches, or descriptions, that are learnt without being asked for: 5 us each whether 64 or 512 come at
+once, and 512 would hold everybody up for 3 ms."""
 
 
 class Models:
