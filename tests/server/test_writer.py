@@ -39,6 +39,20 @@ def post(writer: GroupWriter, *items: bytes) -> Awaitable[Any]:
     )
 
 
+@pytest.fixture
+def threads(engine: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The name of the thread of every flush, in order."""
+    names: list[str] = []
+    flush = engine.flush
+
+    def seen() -> None:
+        names.append(threading.current_thread().name)
+        flush()
+
+    monkeypatch.setattr(engine, "flush", seen)
+    return names
+
+
 def test_everything_posted_in_one_turn_shares_a_flush(engine: Any) -> None:
     async def scenario(writer: GroupWriter) -> None:
         receipts = await asyncio.gather(*(post(writer) for _ in range(50)))
@@ -49,18 +63,7 @@ def test_everything_posted_in_one_turn_shares_a_flush(engine: Any) -> None:
     assert len(engine.applied) == 50
 
 
-def test_records_that_nobody_waits_for_are_flushed_beside_the_loop(
-    engine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: list[str] = []
-    flush = engine.flush
-
-    def seen() -> None:
-        threads.append(threading.current_thread().name)
-        flush()
-
-    monkeypatch.setattr(engine, "flush", seen)
-
+def test_records_that_nobody_waits_for_are_flushed_beside_the_loop(engine: Any, threads: list[str]) -> None:
     async def scenario(writer: GroupWriter) -> None:
         writer._usual_flush_s = 0.0  # as quick as a disk can be
         await post(writer)
@@ -112,16 +115,8 @@ def test_a_post_does_not_wait_for_company(engine: Any) -> None:
 
 
 def test_while_decisions_are_made_posts_are_flushed_beside_the_loop(
-    engine: Any, monkeypatch: pytest.MonkeyPatch
+    engine: Any, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[str] = []
-    flush = engine.flush
-
-    def seen() -> None:
-        threads.append(threading.current_thread().name)
-        flush()
-
-    monkeypatch.setattr(engine, "flush", seen)
     monkeypatch.setattr("opportune.server.writer.DECIDING_S", 0.3)  # whatever else the machine does meanwhile
 
     async def scenario(writer: GroupWriter) -> None:
@@ -132,6 +127,29 @@ def test_while_decisions_are_made_posts_are_flushed_beside_the_loop(
         await asyncio.sleep(0.35)
         await post(writer)
         assert threads == ["opportune-flush", threading.current_thread().name]
+
+    run(engine, scenario)
+
+
+@pytest.mark.parametrize(("deciding", "pieces"), [(False, [16, 4]), (True, [4, 4, 4, 4, 4])])
+def test_while_decisions_are_made_posts_are_folded_in_small_pieces(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, deciding: bool, pieces: list[int]
+) -> None:
+    monkeypatch.setattr("opportune.server.writer.DECIDING_S", 5.0)  # whatever else the machine does meanwhile
+    folded: list[int] = []
+    apply = engine.apply
+
+    def seen(admissions: Any) -> None:
+        folded.append(len(admissions))
+        apply(admissions)
+
+    monkeypatch.setattr(engine, "apply", seen)
+
+    async def scenario(writer: GroupWriter) -> None:
+        if deciding:
+            writer.nudge()
+        await asyncio.gather(*(post(writer) for _ in range(20)))
+        assert folded == pieces
 
     run(engine, scenario)
 
@@ -147,6 +165,24 @@ def test_a_record_made_during_a_flush_waits_for_its_own_time(engine: Any) -> Non
         assert not writer._flushing
         assert engine.flushes == 1
         await asyncio.sleep(NUDGE_S + 0.06)
+        assert engine.flushes == 2
+
+    run(engine, scenario)
+
+
+def test_a_record_whose_time_comes_during_a_flush_is_flushed_after_it(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opportune.server.writer.NUDGE_S", 0.005)
+    engine.flush_delay_s = 0.1
+
+    async def scenario(writer: GroupWriter) -> None:
+        waiting = asyncio.ensure_future(post(writer))
+        await asyncio.sleep(0.01)
+        writer.nudge()
+        await waiting
+        assert engine.flushes == 1
+        await asyncio.sleep(0.2)
         assert engine.flushes == 2
 
     run(engine, scenario)
@@ -235,16 +271,8 @@ def test_posts_are_refused_when_the_oldest_has_waited_too_long(engine: Any) -> N
     assert len(engine.applied) == 3
 
 
-def test_a_quick_disk_is_flushed_without_the_thread(engine: Any) -> None:
+def test_a_quick_disk_is_flushed_without_the_thread(engine: Any, threads: list[str]) -> None:
     async def scenario(writer: GroupWriter) -> None:
-        threads: list[str] = []
-        flush = engine.flush
-
-        def watched() -> None:
-            threads.append(threading.current_thread().name)
-            flush()
-
-        engine.flush = watched
         for _ in range(4 * PROBE_EVERY):
             await post(writer)
         assert threads[0] == "opportune-flush"
@@ -253,7 +281,6 @@ def test_a_quick_disk_is_flushed_without_the_thread(engine: Any) -> None:
         for _ in range(4):
             await post(writer)
         assert threads[-1] == "opportune-flush"
-        del engine.flush
 
     run(engine, scenario)
 

@@ -125,7 +125,7 @@ class GroupWriter:
         self._unfolded: deque[_Waiting] = deque()
         self._flushing = False
         self._scheduled = False
-        self._nudged_at = 0.0
+        self._nudged_at = -math.inf
         self._nudged = False
         self._is_overdue = False
         self._stopping = False
